@@ -4,4 +4,5 @@
 pub mod source;
 
 // What the camera says about itself, in bytes and in pixels.
+pub mod placeholder;
 pub mod text;
