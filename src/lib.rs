@@ -4,5 +4,6 @@
 pub mod source;
 
 // What the camera says about itself, in bytes and in pixels.
+pub mod camera;
 pub mod placeholder;
 pub mod text;
