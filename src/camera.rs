@@ -226,6 +226,8 @@ impl Write for Block {
 
 /// 0001-01-03 00:00 UTC in µs since 1970: no time zone puts that before year 1.
 const EARLIEST_US: i64 = -(719_162 - 2) * 86_400 * 1_000_000;
+/// 9999-12-30 22:00 UTC in µs since 1970, the last that `jiff` takes: no time zone puts that after year 9999.
+const LATEST_US: i64 = 253_402_207_200 * 1_000_000;
 
 #[cfg(test)]
 mod tests {
@@ -324,6 +326,9 @@ mod tests {
         assert_eq!(at(i64::MAX), "9999-12-30 22:00:00");
         assert_eq!(UTC.civil(1_234_567).colons().to_string(), "1970:01:01:00:00:01");
         assert_eq!(UTC.civil(1_234_567).millis, 234);
+        for us in [EARLIEST_US, LATEST_US] {
+            assert!(Timestamp::from_microsecond(us).is_ok(), "an error would allocate");
+        }
     }
 
     #[test]
