@@ -2,3 +2,8 @@
 
 // 1. Depth comes in.
 pub mod source;
+
+// What the camera says about itself, in bytes and in pixels.
+pub mod camera;
+pub mod placeholder;
+pub mod text;
