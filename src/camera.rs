@@ -93,11 +93,10 @@ impl LocalClock {
     ///
     /// Never allocates, never panics.
     pub fn civil(&self, wall_us: i64) -> Civil {
-        let latest = Timestamp::MAX;
-        let wall_us = wall_us.clamp(EARLIEST_US, latest.as_microsecond());
-        let at = self
-            .0
-            .to_datetime(Timestamp::from_microsecond(wall_us).unwrap_or(latest));
+        let wall_us = wall_us.clamp(EARLIEST_US, LATEST_US);
+        // Within the clamp there is no error; making one would allocate.
+        let timestamp = Timestamp::from_microsecond(wall_us).unwrap_or_default();
+        let at = self.0.to_datetime(timestamp);
         // Each cast fits: the clamp leaves years 1..=9999, and the others are in the ranges that `Civil` documents.
         Civil {
             year: at.year().unsigned_abs(),
@@ -226,6 +225,8 @@ impl Write for Block {
 
 /// 0001-01-03 00:00 UTC in µs since 1970: no time zone puts that before year 1.
 const EARLIEST_US: i64 = -(719_162 - 2) * 86_400 * 1_000_000;
+/// 9999-12-30 22:00 UTC in µs since 1970, the last that `jiff` takes: no time zone puts that after year 9999.
+const LATEST_US: i64 = 253_402_207_200 * 1_000_000;
 
 #[cfg(test)]
 mod tests {
@@ -324,6 +325,9 @@ mod tests {
         assert_eq!(at(i64::MAX), "9999-12-30 22:00:00");
         assert_eq!(UTC.civil(1_234_567).colons().to_string(), "1970:01:01:00:00:01");
         assert_eq!(UTC.civil(1_234_567).millis, 234);
+        for us in [EARLIEST_US, LATEST_US] {
+            assert!(Timestamp::from_microsecond(us).is_ok(), "an error would allocate");
+        }
     }
 
     #[test]
