@@ -97,7 +97,7 @@ impl LocalClock {
         // Within the clamp there is no error; making one would allocate.
         let timestamp = Timestamp::from_microsecond(wall_us).unwrap_or_default();
         let at = self.0.to_datetime(timestamp);
-        // Each cast fits: the clamp leaves years 1..=9999, and the others are in the ranges that `Civil` documents.
+        // No sign is lost: the clamp leaves years 1..=9999.
         Civil {
             year: at.year().unsigned_abs(),
             month: at.month().unsigned_abs(),
