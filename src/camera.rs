@@ -93,12 +93,11 @@ impl LocalClock {
     ///
     /// Never allocates, never panics.
     pub fn civil(&self, wall_us: i64) -> Civil {
-        let latest = Timestamp::MAX;
-        let wall_us = wall_us.clamp(EARLIEST_US, latest.as_microsecond());
-        let at = self
-            .0
-            .to_datetime(Timestamp::from_microsecond(wall_us).unwrap_or(latest));
-        // Each cast fits: the clamp leaves years 1..=9999, and the others are in the ranges that `Civil` documents.
+        let wall_us = wall_us.clamp(EARLIEST_US, LATEST_US);
+        // Within the clamp there is no error; making one would allocate.
+        let timestamp = Timestamp::from_microsecond(wall_us).unwrap_or_default();
+        let at = self.0.to_datetime(timestamp);
+        // No sign is lost: the clamp leaves years 1..=9999.
         Civil {
             year: at.year().unsigned_abs(),
             month: at.month().unsigned_abs(),
