@@ -134,8 +134,9 @@ pub struct Feed {
     /// Number of the next frame within the source.
     next: u64,
     seq: u64,
-    /// When the newest frame was captured, or since when one has been due.
-    last: Duration,
+    /// Since when nothing has come that should have: the newest frame of a paced source, or the first unanswered
+    /// demand on one that is asked.
+    quiet_since: Option<Duration>,
     reopened: u64,
 }
 
@@ -150,7 +151,7 @@ impl Feed {
             opened: now.mono,
             next: 0,
             seq: 0,
-            last: now.mono,
+            quiet_since: (fps > 0).then_some(now.mono),
             reopened: 0,
         }
     }
@@ -160,7 +161,7 @@ impl Feed {
         match (self.state, self.pace.interval) {
             (State::Lost { retry, .. }, _) => Some(retry),
             (State::Streaming, Some(_)) => Some(self.pace.next),
-            (State::Streaming, None) => wanted.then_some(Duration::ZERO),
+            (State::Streaming, None) => wanted.then_some(self.pace.next),
         }
     }
 
@@ -186,9 +187,15 @@ impl Feed {
             Some(fault::Kind::Vanish) => {
                 let error = SourceError::Disconnected;
                 self.state = State::Lost { error, retry: now.mono + REOPEN_FIRST, pause: REOPEN_FIRST };
+                self.quiet_since.get_or_insert(now.mono);
                 Outcome::Lost(error)
             }
-            Some(fault::Kind::Stall) => Outcome::Nothing,
+            Some(fault::Kind::Stall) => {
+                self.quiet_since.get_or_insert(now.mono);
+                // Asking a silent source again at once would spin.
+                self.pace.next = self.pace.next.max(now.mono + Duration::from_secs(1) / NOMINAL_FPS);
+                Outcome::Nothing
+            }
             Some(fault::Kind::Torn) => {
                 self.source.read(self.next, self.scene_time(), depth);
                 depth[PIXELS / 2..].fill(0);
@@ -199,30 +206,31 @@ impl Feed {
                 self.source.read(self.next, self.scene_time(), depth);
                 self.next += 1;
                 self.seq += 1;
-                self.last = now.mono;
+                self.quiet_since = self.pace.interval.map(|_| now.mono);
                 Outcome::Captured(Stamp { seq: self.seq, captured: now })
             }
         }
     }
 
     /// Why viewers should see the placeholder at `now`, if they should.
-    ///
-    /// A source that makes frames on demand is silent only if one was asked for: `wanted`.
-    pub fn gone(&self, now: Now, wanted: bool) -> Option<SourceError> {
-        let limit = GONE_AFTER.max(self.pace.interval.unwrap_or_default() * 2);
-        let quiet = now.mono.saturating_sub(self.last);
-        let overdue = quiet > limit && (self.pace.interval.is_some() || wanted);
+    pub fn gone(&self, now: Now) -> Option<SourceError> {
+        let overdue = self.gone_at().is_some_and(|at| at < now.mono);
         match self.state {
-            State::Lost { error, .. } if self.seq == 0 || quiet > limit => Some(error),
+            State::Lost { error, .. } if self.seq == 0 || overdue => Some(error),
             State::Streaming if overdue => Some(SourceError::Silent),
             State::Lost { .. } | State::Streaming => None,
         }
     }
 
-    /// When [`Feed::gone`] would turn if no frame came until then; `None` if it cannot.
+    /// When [`Feed::gone`] turns if no frame comes until then; `None` if none is awaited.
     pub fn gone_at(&self) -> Option<Duration> {
-        let interval = self.pace.interval?;
-        Some(self.last + GONE_AFTER.max(interval * 2))
+        let limit = GONE_AFTER.max(self.pace.interval.unwrap_or_default() * 2);
+        self.quiet_since.map(|since| since + limit)
+    }
+
+    /// How long a frame has been awaited at `now`; zero if none is.
+    pub fn quiet(&self, now: Now) -> Duration {
+        self.quiet_since.map_or(Duration::ZERO, |since| now.mono.saturating_sub(since))
     }
 
     /// Sequence number of the newest frame, 0 before the first.
@@ -280,11 +288,11 @@ impl Pace {
 
     /// Steps on by one interval, or starts anew if that was missed: late frames are skipped, never made up for.
     fn advance(&mut self, now: Duration) {
-        if let Some(interval) = self.interval {
-            self.next += interval;
-            if self.next < now {
-                self.next = now + interval;
-            }
+        // A source that is asked may be asked again at once, unless it did not answer: see `Feed::poll`.
+        let interval = self.interval.unwrap_or_default();
+        self.next += interval;
+        if self.next < now {
+            self.next = now + interval;
         }
     }
 
@@ -343,9 +351,9 @@ mod tests {
     fn on_demand_means_only_when_wanted() {
         let mut feed = feed(0, "");
         assert_eq!(feed.due(false), None);
-        assert_eq!(feed.due(true), Some(Duration::ZERO));
+        assert!(feed.due(true).is_some_and(|due| due <= Duration::from_millis(7)));
         assert!(matches!(feed.poll(at(7), &mut vec![0; PIXELS]), Outcome::Captured(_)));
-        assert_eq!(feed.gone(at(60_000), false), None, "nobody asked");
+        assert_eq!(feed.gone(at(60_000)), None, "nobody asked");
     }
 
     #[test]
@@ -366,11 +374,11 @@ mod tests {
     fn gone_is_no_frame_for_a_second() {
         let mut feed = feed(10, "stall@1+3");
         play(&mut feed, 1000);
-        assert_eq!(feed.gone(at(1800), false), None);
-        assert_eq!(feed.gone(at(1950), false), Some(SourceError::Silent));
+        assert_eq!(feed.gone(at(1800)), None);
+        assert_eq!(feed.gone(at(1950)), Some(SourceError::Silent));
         assert_eq!(feed.gone_at(), Some(Duration::from_millis(1900)));
         play(&mut feed, 4000);
-        assert_eq!(feed.gone(at(4000), false), None, "frames are back");
+        assert_eq!(feed.gone(at(4000)), None, "frames are back");
     }
 
     #[test]
