@@ -3,6 +3,9 @@
 // The built-in synthetic car park.
 pub mod demo;
 
+// A folder of recorded frames.
+pub mod replay;
+
 /// Columns of a Kinect v2 depth image.
 pub const WIDTH: usize = 512;
 /// Rows of a Kinect v2 depth image.
