@@ -11,12 +11,16 @@ use crate::colormap::Range;
 use crate::net_poll::Address;
 use crate::peer::THIS_MACHINE;
 use crate::proto::pickle;
-use crate::source::fault::{Fault, Plan};
 use crate::source::NOMINAL_FPS;
+use crate::source::fault::{Fault, Plan};
 
 /// The command line.
 #[derive(Debug, Parser)]
-#[command(name = "depthcast", version, about = "A network depth camera: depth as a picture for every viewer on the LAN")]
+#[command(
+    name = "depthcast",
+    version,
+    about = "A network depth camera: depth as a picture for every viewer on the LAN"
+)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -132,7 +136,8 @@ impl Config {
         };
         let source = options.source.or(source).ok_or(BadConfig::NoSource)?;
         let min = options.min_mm.unwrap_or(0);
-        let range = Range::new(min, options.max_mm.unwrap_or(max_mm)).map_err(|e| BadConfig::Range(e.to_string()))?;
+        let range =
+            Range::new(min, options.max_mm.unwrap_or(max_mm)).map_err(|e| BadConfig::Range(e.to_string()))?;
         let listen = if options.listen.is_empty() {
             vec![Address::Tcp(([127, 0, 0, 1], 8080).into())]
         } else {
@@ -144,7 +149,15 @@ impl Config {
         };
         let faults = options.fault.into_iter().collect();
         let log_level = options.log_level.parse().unwrap_or(log::LevelFilter::Info);
-        Ok(Self { source, listen, range, fps: options.fps, faults, pickle, log_level })
+        Ok(Self {
+            source,
+            listen,
+            range,
+            fps: options.fps,
+            faults,
+            pickle,
+            log_level,
+        })
     }
 
     /// The part of it that the loop needs.
@@ -202,8 +215,12 @@ mod tests {
         let demo = config("depthcast demo").expect("good");
         assert_eq!(demo.source, SourceSpec::Demo);
         assert_eq!(demo.listen[0].to_string(), "127.0.0.1:8080");
-        assert_eq!((demo.range.min_mm(), demo.range.max_mm(), demo.fps), (0, 4500, 30));
-        let run = config("depthcast run --source replay:frames --listen [::]:1 --listen unix:/tmp/x").expect("good");
+        assert_eq!(
+            (demo.range.min_mm(), demo.range.max_mm(), demo.fps),
+            (0, 4500, 30)
+        );
+        let run = config("depthcast run --source replay:frames --listen [::]:1 --listen unix:/tmp/x")
+            .expect("good");
         assert_eq!(run.source, SourceSpec::Replay("frames".into()));
         assert_eq!((run.range.max_mm(), run.listen.len()), (1500, 2));
     }
@@ -214,9 +231,12 @@ mod tests {
             ("depthcast run", "run needs --source"),
             ("depthcast run --source webcam", "demo and replay:PATH"),
             ("depthcast run --source replay:", "demo and replay:PATH"),
-            ("depthcast demo --min-mm 4500", "--min-mm and --max-mm: the range from 4500 to 4500 mm is empty"),
+            (
+                "depthcast demo --min-mm 4500",
+                "--min-mm and --max-mm: the range from 4500 to 4500 mm is empty",
+            ),
             ("depthcast demo --max-mm 70000", "--max-mm"),
-            ("depthcast demo --fps -1", "--fps"),
+            ("depthcast demo --fps=-1", "--fps"),
             ("depthcast demo --fps 1000", "0..=240"),
             ("depthcast demo --listen 8080", "give an address and a port"),
             ("depthcast demo --fault melt@1+1", "stall, vanish, torn"),

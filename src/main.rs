@@ -20,7 +20,11 @@ fn main() -> ExitCode {
         Err(e) => {
             // Help and version are not mistakes. A terminal that is gone cannot be told anything.
             let _ = e.print();
-            return if e.use_stderr() { ExitCode::from(BAD_USAGE) } else { ExitCode::SUCCESS };
+            return if e.use_stderr() {
+                ExitCode::from(BAD_USAGE)
+            } else {
+                ExitCode::SUCCESS
+            };
         }
     };
     match run(cli) {
@@ -40,7 +44,10 @@ struct Failure {
 
 impl Failure {
     fn new(code: u8, message: impl ToString) -> Self {
-        Self { code, message: message.to_string() }
+        Self {
+            code,
+            message: message.to_string(),
+        }
     }
 }
 
@@ -64,8 +71,15 @@ fn run(cli: Cli) -> Result<(), Failure> {
         log::info!("listening on {address}");
     }
     let (ring, connections) = server.room();
-    log::info!("memory set aside: {} KiB for frames, {} KiB for connections", ring / 1024, connections / 1024);
-    match server.run(&clock).map_err(|e| Failure::new(FAILED, format!("the event loop failed: {e}")))? {
+    log::info!(
+        "memory set aside: {} KiB for frames, {} KiB for connections",
+        ring / 1024,
+        connections / 1024
+    );
+    match server
+        .run(&clock)
+        .map_err(|e| Failure::new(FAILED, format!("the event loop failed: {e}")))?
+    {
         Stop::Signal => log::info!("stopped by a signal"),
         Stop::Viewer => log::info!("stopped by a viewer"),
     }

@@ -79,7 +79,10 @@ impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             StartError::Listen(address, e) if e.kind() == io::ErrorKind::AddrInUse => {
-                write!(f, "cannot listen on {address}: another program does; stop it or choose another --listen")
+                write!(
+                    f,
+                    "cannot listen on {address}: another program does; stop it or choose another --listen"
+                )
             }
             StartError::Listen(address, e) => write!(f, "cannot listen on {address}: {e}"),
             StartError::System(e) => write!(f, "cannot set up the event loop: {e}"),
@@ -138,14 +141,20 @@ impl Server {
         }
         if let Some(signals) = &signals {
             let mut source = SourceFd(&signals.raw());
-            poll.registry().register(&mut source, SIGNALS, Interest::READABLE).map_err(StartError::System)?;
+            poll.registry()
+                .register(&mut source, SIGNALS, Interest::READABLE)
+                .map_err(StartError::System)?;
         }
         let places = settings.viewers_max.clamp(1, VIEWERS_LIMIT) + LOBBY;
         let camera = renderer.camera();
         let names = camera.uid.len() + camera.name.len() + camera.kind.len() + camera.location.len();
         let body = metrics::state_bound(settings.viewers_max, names);
         let text = http::RESPONSE_HEAD_MAX + body;
-        let entry = || Entry { generation: 0, conn: None, text: Text::with_room(text) };
+        let entry = || Entry {
+            generation: 0,
+            conn: None,
+            text: Text::with_room(text),
+        };
         let nominal = if feed.fps() == 0 { NOMINAL_FPS } else { feed.fps() };
         Ok(Self {
             poll,
@@ -215,11 +224,27 @@ impl Server {
             // One tick later than the limit, for the source is gone only beyond it.
             None => world.feed.gone_at().map(|at| at + Duration::from_nanos(1)),
         };
-        let blocked = self.listeners.iter().any(|l| l.ready).then_some(self.accept_after);
-        let conns = self.entries.iter().filter_map(|e| e.conn.as_ref()?.deadline(world.settings.stall));
+        let blocked = self
+            .listeners
+            .iter()
+            .any(|l| l.ready)
+            .then_some(self.accept_after);
+        let conns = self
+            .entries
+            .iter()
+            .filter_map(|e| e.conn.as_ref()?.deadline(world.settings.stall));
         let due = conns.map(|(at, _)| at).min();
-        let all = [world.feed.due(world.wanted), placeholder, blocked, due, self.notifier.due()];
-        all.into_iter().flatten().min().map(|at| at.saturating_sub(now.mono))
+        let all = [
+            world.feed.due(world.wanted),
+            placeholder,
+            blocked,
+            due,
+            self.notifier.due(),
+        ];
+        all.into_iter()
+            .flatten()
+            .min()
+            .map(|at| at.saturating_sub(now.mono))
     }
 
     /// Waits for events, at most `timeout`, and notes what became ready.
@@ -236,7 +261,8 @@ impl Server {
                 SIGNALS => {}
                 Token(n) if n >= CONNECTIONS => {
                     let (place, generation) = from_token(n);
-                    let Some(entry) = self.entries.get_mut(place).filter(|e| e.generation == generation) else {
+                    let Some(entry) = self.entries.get_mut(place).filter(|e| e.generation == generation)
+                    else {
                         continue;
                     };
                     if let Some(conn) = &mut entry.conn {
@@ -273,13 +299,24 @@ impl Server {
         let world = &mut self.world;
         self.busy |= world.feed.due(world.wanted).is_some_and(|due| due <= now.mono);
         let gone = world.feed.gone(now);
-        self.notifier.turn(now.mono, world.feed.kind(), gone.as_ref(), world.fps, world.viewers);
+        self.notifier.turn(
+            now.mono,
+            world.feed.kind(),
+            gone.as_ref(),
+            world.fps,
+            world.viewers,
+        );
         None
     }
 
     /// Takes a frame if one is due, or draws the placeholder.
     fn capture(&mut self, now: Now) {
-        if self.world.feed.due(self.world.wanted).is_some_and(|due| due <= now.mono) {
+        if self
+            .world
+            .feed
+            .due(self.world.wanted)
+            .is_some_and(|due| due <= now.mono)
+        {
             let filling = loop {
                 match self.world.ring.acquire() {
                     Ok(filling) => break filling,
@@ -310,8 +347,14 @@ impl Server {
                 }
             }
         }
-        let Some(error) = self.world.feed.gone(now) else { return };
-        if self.world.placeholder_at.is_some_and(|at| now.mono < at + PLACEHOLDER_EVERY) {
+        let Some(error) = self.world.feed.gone(now) else {
+            return;
+        };
+        if self
+            .world
+            .placeholder_at
+            .is_some_and(|at| now.mono < at + PLACEHOLDER_EVERY)
+        {
             return;
         }
         let filling = loop {
@@ -327,10 +370,15 @@ impl Server {
         let mut reason = heapless::String::<128>::new();
         // Cut if it is longer: the placeholder has three lines.
         let _ = write!(reason, "{error}");
-        world.renderer.draw_placeholder(world.ring.filling(&filling), &reason, now.wall_us);
+        world
+            .renderer
+            .draw_placeholder(world.ring.filling(&filling), &reason, now.wall_us);
         world.counters.placeholders += 1;
         world.placeholder_at = Some(now.mono);
-        let stamp = Stamp { seq: world.feed.seq(), captured: now };
+        let stamp = Stamp {
+            seq: world.feed.seq(),
+            captured: now,
+        };
         world.ring.publish(filling, stamp, Picture::Placeholder);
     }
 
@@ -360,7 +408,11 @@ impl Server {
                     Ok((stream, peer)) => self.admit(stream, peer, now),
                     Err(e) if e.kind() == io::ErrorKind::WouldBlock => self.listeners[n].ready = false,
                     // The peer gave up while it waited.
-                    Err(e) if matches!(e.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted) => {}
+                    Err(e)
+                        if matches!(
+                            e.kind(),
+                            io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted
+                        ) => {}
                     Err(e) => {
                         // No descriptor or no memory: the connection waits in the kernel, and asking at once spins.
                         self.accept_after = now.mono + ACCEPT_PAUSE;
@@ -391,7 +443,11 @@ impl Server {
 
     /// A place for a connection: a free one, or that of whoever in the lobby has been quiet for longest.
     fn free_place(&mut self, now: Now) -> Option<usize> {
-        let lobby = self.entries.iter().filter(|e| e.conn.as_ref().is_some_and(|c| !c.is_viewer())).count();
+        let lobby = self
+            .entries
+            .iter()
+            .filter(|e| e.conn.as_ref().is_some_and(|c| !c.is_viewer()))
+            .count();
         if lobby < LOBBY {
             return self.entries.iter().position(|e| e.conn.is_none());
         }
@@ -407,7 +463,9 @@ impl Server {
     /// Serves one connection and closes it if that is the end of it.
     fn serve(&mut self, place: usize, now: Now) -> Verdict {
         let entry = &mut self.entries[place];
-        let Some(conn) = &mut entry.conn else { return Verdict::Idle };
+        let Some(conn) = &mut entry.conn else {
+            return Verdict::Idle;
+        };
         let mut verdict = self.world.serve(conn, &mut entry.text, now);
         if verdict == Verdict::State {
             self.answer_state(place, now);
@@ -424,7 +482,10 @@ impl Server {
 
     /// `/state` needs to see every connection, so it is answered from here.
     fn answer_state(&mut self, place: usize, now: Now) {
-        let viewers = self.entries.iter().filter_map(|e| e.conn.as_ref().filter(|c| c.is_viewer()));
+        let viewers = self
+            .entries
+            .iter()
+            .filter_map(|e| e.conn.as_ref().filter(|c| c.is_viewer()));
         let viewers = viewers.map(|conn| {
             let watched = now.since(conn.opened).as_secs_f64();
             Viewer {
@@ -433,7 +494,11 @@ impl Server {
                 sent: conn.sent,
                 skipped: conn.skipped,
                 age_ms: conn.shown.map(|(_, at)| millis(now.mono.saturating_sub(at))),
-                fps: if watched > 0.0 { conn.sent as f64 / watched } else { 0.0 },
+                fps: if watched > 0.0 {
+                    conn.sent as f64 / watched
+                } else {
+                    0.0
+                },
             }
         });
         let world = &mut self.world;
@@ -460,7 +525,14 @@ impl Server {
         // The room is its documented bound; were it not, the client would get what fitted.
         let whole = metrics::write_state(&mut world.body, &state, viewers);
         debug_assert!(whole.is_ok(), "state_bound is too small");
-        let Entry { conn: Some(conn), text, .. } = &mut self.entries[place] else { return };
+        let Entry {
+            conn: Some(conn),
+            text,
+            ..
+        } = &mut self.entries[place]
+        else {
+            return;
+        };
         if let Phase::Http(machine) = &conn.phase
             && let http::Next::Respond(request) = machine.next()
         {
@@ -470,7 +542,10 @@ impl Server {
 
     fn expire(&mut self, now: Now) {
         for place in 0..self.entries.len() {
-            let deadline = self.entries[place].conn.as_ref().and_then(|c| c.deadline(self.world.settings.stall));
+            let deadline = self.entries[place]
+                .conn
+                .as_ref()
+                .and_then(|c| c.deadline(self.world.settings.stall));
             if let Some((at, close)) = deadline.filter(|(at, _)| *at <= now.mono) {
                 log::trace!("place {place}: due {at:?}");
                 self.close(place, close, now);
@@ -581,7 +656,10 @@ impl World {
                 Some(Verdict::Close(close)) if !matches!(close, Close::PeerClosed | Close::Broken) => {
                     // Let the last reply arrive before the end does.
                     self.viewers -= usize::from(conn.is_viewer());
-                    conn.phase = Phase::Draining { close, until: now.mono + conn::DRAIN };
+                    conn.phase = Phase::Draining {
+                        close,
+                        until: now.mono + conn::DRAIN,
+                    };
                     if conn.stream.end_writing().is_err() {
                         return Verdict::Close(close);
                     }
@@ -644,12 +722,17 @@ impl World {
         if let Phase::Legacy(machine) = &mut conn.phase
             && !machine.receive(bytes, may_stop)
         {
-            log::warn!("{}: asked the server to stop and may not; see legacy.shutdown_from", conn.peer);
+            log::warn!(
+                "{}: asked the server to stop and may not; see legacy.shutdown_from",
+                conn.peer
+            );
         }
     }
 
     fn legacy(&mut self, conn: &mut Conn, now: Now) -> Option<Verdict> {
-        let Phase::Legacy(machine) = &mut conn.phase else { return None };
+        let Phase::Legacy(machine) = &mut conn.phase else {
+            return None;
+        };
         match machine.next() {
             legacy::Next::Read => {
                 let mut buffer = [0; legacy::OWED_MAX as usize];
@@ -685,7 +768,9 @@ impl World {
     }
 
     fn http(&mut self, conn: &mut Conn, text: &mut Text, now: Now) -> Option<Verdict> {
-        let Phase::Http(machine) = &mut conn.phase else { return None };
+        let Phase::Http(machine) = &mut conn.phase else {
+            return None;
+        };
         match machine.next() {
             http::Next::Read => {
                 let mut buffer = [0; READ];
@@ -775,7 +860,9 @@ impl World {
         now: Now,
     ) -> Option<Verdict> {
         let had = if self.feed.on_demand() { conn.had } else { 0 };
-        let Some((body, facts)) = self.give(conn, form, had, now) else { return Some(Verdict::Idle) };
+        let Some((body, facts)) = self.give(conn, form, had, now) else {
+            return Some(Verdict::Idle);
+        };
         let length = match &body {
             Body::Slot(pin, form) => self.ring.slot(pin).bytes(*form).map_or(0, <[u8]>::len),
             _ => 0,
@@ -800,7 +887,9 @@ impl World {
         if conn.readable && conn.read(&mut [0; READ], now.mono) == Got::Failed {
             return Some(Verdict::Close(Close::Broken));
         }
-        let Phase::Stream(machine) = &conn.phase else { return None };
+        let Phase::Stream(machine) = &conn.phase else {
+            return None;
+        };
         text.clear();
         let written = match machine.next() {
             multipart::Next::Head => {
@@ -884,7 +973,11 @@ impl World {
         let length = body.len();
         let written = http::write_head(text, status, content_type, length, request.keep_alive, fields);
         debug_assert!(written.is_ok(), "RESPONSE_HEAD_MAX is too small");
-        let body = if request.head_only { Body::None } else { Body::Fixed(body) };
+        let body = if request.head_only {
+            Body::None
+        } else {
+            Body::Fixed(body)
+        };
         conn.out.begin(text.len(), body, b"", &self.ring);
     }
 
@@ -898,7 +991,11 @@ impl World {
         content_type: &str,
     ) {
         text.clear();
-        let retry = if status == Status::Unavailable { "Retry-After: 1\r\n" } else { "" };
+        let retry = if status == Status::Unavailable {
+            "Retry-After: 1\r\n"
+        } else {
+            ""
+        };
         let length = self.body.len();
         let mut written = http::write_head(text, status, content_type, length, request.keep_alive, retry);
         if !request.head_only {
@@ -980,7 +1077,11 @@ struct Suppressed(u64);
 
 impl fmt::Display for Suppressed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0 == 0 { Ok(()) } else { write!(f, " ({} more like this were not logged)", self.0) }
+        if self.0 == 0 {
+            Ok(())
+        } else {
+            write!(f, " ({} more like this were not logged)", self.0)
+        }
     }
 }
 
@@ -1001,7 +1102,11 @@ fn millis(time: Duration) -> u64 {
 
 /// A frame rate as the text block states it.
 fn rounded(fps: f64) -> u32 {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturating is meant")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "saturating is meant"
+    )]
     let whole = fps.round() as u32;
     whole
 }

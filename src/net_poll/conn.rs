@@ -12,6 +12,10 @@ use crate::ring::{Form, Pin, Ring};
 
 /// What a connection speaks.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "places are set aside at start: a box would allocate per connection"
+)]
 pub(super) enum Phase {
     /// Nothing yet: its first byte will tell.
     Unspoken,
@@ -208,7 +212,13 @@ impl Out {
             Body::Fixed(bytes) => bytes.len(),
             Body::Slot(pin, form) => slot_bytes(ring, pin, *form).len(),
         };
-        *self = Out { text, body, tail, sent: 0, total: text + body_len + tail.len() };
+        *self = Out {
+            text,
+            body,
+            tail,
+            sent: 0,
+            total: text + body_len + tail.len(),
+        };
     }
 
     /// Whether a message was begun and [`Out::take_pin`] has not ended it.
@@ -271,7 +281,10 @@ pub(super) struct Text {
 
 impl Text {
     pub(super) fn with_room(bytes: usize) -> Self {
-        Self { room: vec![0; bytes].into_boxed_slice(), len: 0 }
+        Self {
+            room: vec![0; bytes].into_boxed_slice(),
+            len: 0,
+        }
     }
 
     pub(super) fn clear(&mut self) {
@@ -293,7 +306,10 @@ impl Text {
     /// Appends bytes, all or none.
     pub(super) fn write_bytes(&mut self, bytes: &[u8]) -> fmt::Result {
         let end = self.len + bytes.len();
-        self.room.get_mut(self.len..end).ok_or(fmt::Error)?.copy_from_slice(bytes);
+        self.room
+            .get_mut(self.len..end)
+            .ok_or(fmt::Error)?
+            .copy_from_slice(bytes);
         self.len = end;
         Ok(())
     }

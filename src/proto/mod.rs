@@ -127,7 +127,11 @@ mod tests {
 
     #[test]
     fn numbers_name_their_words() {
-        let some = [(Close::Goodbye, "goodbye"), (Close::UnknownByte(7), "unknown_byte"), (Close::Evicted, "evicted")];
+        let some = [
+            (Close::Goodbye, "goodbye"),
+            (Close::UnknownByte(7), "unknown_byte"),
+            (Close::Evicted, "evicted"),
+        ];
         for (close, word) in some {
             assert_eq!(Close::WORDS[close.number()], word);
         }

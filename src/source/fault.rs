@@ -54,7 +54,9 @@ pub struct BadFault;
 
 impl fmt::Display for BadFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a fault is KIND@START+SECONDS with KIND one of stall, vanish, torn; for example vanish@5+3")
+        f.write_str(
+            "a fault is KIND@START+SECONDS with KIND one of stall, vanish, torn; for example vanish@5+3",
+        )
     }
 }
 
@@ -69,13 +71,18 @@ pub struct Plan {
 impl Plan {
     /// What is wrong `time` after the source was started.
     pub fn at(&self, time: Duration) -> Option<Kind> {
-        self.faults.iter().find(|f| f.start <= time && time < f.end).map(|f| f.kind)
+        self.faults
+            .iter()
+            .find(|f| f.start <= time && time < f.end)
+            .map(|f| f.kind)
     }
 }
 
 impl FromIterator<Fault> for Plan {
     fn from_iter<I: IntoIterator<Item = Fault>>(faults: I) -> Self {
-        Self { faults: faults.into_iter().collect() }
+        Self {
+            faults: faults.into_iter().collect(),
+        }
     }
 }
 
@@ -85,7 +92,10 @@ mod tests {
 
     #[test]
     fn faults_last_as_long_as_they_say() {
-        let plan: Plan = ["vanish@5+3", "torn@6+10"].iter().map(|f| f.parse::<Fault>().expect("good")).collect();
+        let plan: Plan = ["vanish@5+3", "torn@6+10"]
+            .iter()
+            .map(|f| f.parse::<Fault>().expect("good"))
+            .collect();
         let at = |s: f64| plan.at(Duration::from_secs_f64(s));
         assert_eq!(at(4.9), None);
         assert_eq!(at(5.0), Some(Kind::Vanish));
@@ -96,7 +106,16 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused() {
-        for text in ["", "vanish", "vanish@", "vanish@1", "melt@1+1", "stall@-1+1", "stall@1+nan", "torn@1+1e400"] {
+        for text in [
+            "",
+            "vanish",
+            "vanish@",
+            "vanish@1",
+            "melt@1+1",
+            "stall@-1+1",
+            "stall@1+nan",
+            "torn@1+1e400",
+        ] {
             assert_eq!(text.parse::<Fault>(), Err(BadFault), "{text}");
         }
     }
