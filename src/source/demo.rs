@@ -683,9 +683,9 @@ const FLOOR: f32 = 0.35;
 const CONCRETE: f32 = 0.5;
 const PAINTED_LINE: f32 = 0.8;
 const OIL: f32 = 0.06;
-const GLASS: f32 = 0.013;
+const GLASS: f32 = 0.0165;
 /// Less steep in the sun, so less tinted.
-const SIDE_GLASS: f32 = 0.045;
+const SIDE_GLASS: f32 = 0.055;
 const RUBBER: f32 = 0.06;
 const SKIN: f32 = 0.55;
 const CLOTH: f32 = 0.5;
@@ -700,7 +700,7 @@ const NOISE_ECHO: f32 = 0.018;
 const NOISE_MOST: f32 = 25.0;
 /// Echo below which a pixel is dropped, and by what share the limit wavers from frame to frame, as does the next one.
 const ECHO_NEEDED: f32 = 0.0026;
-const DOUBT: f32 = 0.35;
+const DOUBT: f32 = 0.31;
 /// Share by which inverse depth may depart from a plane before a pixel counts as an edge.
 const BEND_ALLOWED: f32 = 0.025;
 /// Shortest and longest depth that the sensor gives, in mm: Microsoft's limits, which the fixed recordings show too.

@@ -107,17 +107,22 @@ fn what_is_measured_is_the_truth_but_for_noise() {
 fn noise_grows_with_distance() {
     let mut demo = Demo::new(1);
     let (mut a, mut b) = (blank(), blank());
-    demo.render(0, Duration::from_secs(52), &mut a);
-    demo.render(1, Duration::from_secs(52), &mut b);
-    let bands = [(2000, 2800), (2800, 3600), (3600, 4400), (4400, 5600)].map(|(from, to)| {
-        let band = a.iter().zip(&b).filter(|(a, _)| (from..to).contains(*a));
-        let (near, far): (Vec<u16>, Vec<u16>) = band.unzip();
-        Spread::between(&near, &far).p75
+    demo.render(0, Duration::from_secs(1), &mut a);
+    demo.render(1, Duration::from_secs(1), &mut b);
+    // Floor of the free bay, right of the stains, in rows from near to far.
+    let deviation = [360..420, 240..300, 150..200, 90..120].map(|rows| {
+        let pixels = rows.flat_map(|row| row * WIDTH + 290..row * WIDTH + 320);
+        let errors: Vec<f64> = pixels
+            .filter(|i| a[*i] > 0 && b[*i] > 0)
+            .map(|i| f64::from(a[i].abs_diff(b[i])).powi(2) / 2.0)
+            .collect();
+        (errors.iter().sum::<f64>() / errors.len() as f64).sqrt()
     });
     assert!(
-        bands.windows(2).all(|pair| pair[0] <= pair[1]) && bands[0] < bands[3],
-        "{bands:?}"
+        deviation.windows(2).all(|pair| pair[0] * 1.15 < pair[1]),
+        "{deviation:?} mm"
     );
+    assert!(deviation[0] < 2.5 && deviation[3] < 12.0, "{deviation:?} mm");
 }
 
 #[test]
@@ -222,7 +227,7 @@ fn somebody_walks_by() {
         demo.truth(Duration::from_millis(millis), &mut during);
         let body: Vec<usize> = (0..PIXELS).filter(|i| before[*i] - during[*i] > 200.0).collect();
         assert!(
-            (4_000..40_000).contains(&body.len()),
+            (2_000..40_000).contains(&body.len()),
             "{millis} ms: {} pixels",
             body.len()
         );
