@@ -40,7 +40,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::{HEIGHT, PIXELS, WIDTH};
-use solid::{Convex, Face, Picture, Pose, Rays, Spheroid, Vec3};
+use solid::{Convex, Face, Picture, Pose, Rays, Spheroid, Sprite, Vec3};
 
 /// The car park and the sensor that looks at it.
 pub struct Demo {
@@ -221,6 +221,8 @@ struct Scene {
     inverse: Vec<f32>,
     echo: Vec<f32>,
     cars: [Car; BAYS],
+    /// The cars in their bays: drawing them anew would be half of the work of a frame.
+    parked: [Sprite; BAYS],
 }
 
 impl Scene {
@@ -259,12 +261,23 @@ impl Scene {
             picture.convex(&stop, &world);
         }
         let cars = CARS.map(|car| Car::new(car.paint));
+        let parked = [0, 1, 2].map(|bay| {
+            let (mut inverse, mut echo) = (vec![0.0; PIXELS], vec![0.0; PIXELS]);
+            let mut picture = Picture {
+                rays: &rays,
+                inverse: &mut inverse,
+                echo: &mut echo,
+            };
+            cars[bay].draw(&mut picture, &Stage::Parked.pose(BAY_X[bay], &world));
+            Sprite::cut(&picture)
+        });
         Self {
             rays,
             world,
             inverse,
             echo,
             cars,
+            parked,
         }
     }
 
@@ -277,9 +290,11 @@ impl Scene {
             echo,
         };
         let now = in_loop(time);
-        for ((visit, car), bay) in CARS.iter().zip(&self.cars).zip(BAY_X) {
-            if let Some(stage) = visit.at(now) {
-                car.draw(&mut picture, &stage.pose(bay, &self.world));
+        for (bay, visit) in CARS.iter().enumerate() {
+            match visit.at(now) {
+                Some(Stage::Parked) => picture.sprite(&self.parked[bay]),
+                Some(moving) => self.cars[bay].draw(&mut picture, &moving.pose(BAY_X[bay], &self.world)),
+                None => {}
             }
         }
         for walk in &WALKS {
@@ -369,12 +384,13 @@ impl Car {
             Face::new([-1.0, 0.0, 0.10], [-1.85, 0.0, 0.5], paint),
             Face::new([0.0, 0.0, -1.0], [0.0, 0.0, 0.22], paint),
             // Bonnet and belt line.
-            Face::new([0.16, 0.0, 1.0], [0.95, 0.0, 0.90], paint),
-            Face::new([-0.03, 0.0, 1.0], [0.0, 0.0, 0.93], paint),
+            Face::new([0.16, 0.0, 1.0], [0.95, 0.0, 0.95], paint),
+            Face::new([-0.03, 0.0, 1.0], [0.0, 0.0, 1.02], paint),
         ];
         let mut cabin = vec![
             Face::new([0.52, 0.0, 0.65], [0.85, 0.0, 0.9], GLASS),
-            Face::new([-0.52, 0.0, 0.32], [-1.72, 0.0, 0.9], GLASS),
+            Face::new([-0.52, 0.0, 0.32], [-1.74, 0.0, 1.0], GLASS),
+            Face::new([-0.45, 0.0, 0.90], [-1.54, 0.0, 1.32], paint),
             Face::new([0.0, 0.0, 1.0], [0.0, 0.0, 1.45], paint),
             Face::new([0.0, 0.0, -1.0], [0.0, 0.0, 0.8], paint),
             // The roof falls off to the front.
@@ -385,8 +401,12 @@ impl Car {
             body.push(Face::new([0.0, side, 0.08], [0.0, side * 0.82, 0.5], paint));
             body.push(Face::new([0.8, side, 0.0], [1.7, side * 0.80, 0.5], paint));
             body.push(Face::new([-0.8, side, 0.0], [-1.75, side * 0.80, 0.5], paint));
-            cabin.push(Face::new([0.0, side, 0.3], [0.0, side * 0.78, 0.9], GLASS));
-            cabin.push(Face::new([0.0, side * 0.6, 0.8], [0.0, side * 0.58, 1.43], paint));
+            cabin.push(Face::new([0.0, side, 0.3], [0.0, side * 0.80, 1.0], SIDE_GLASS));
+            cabin.push(Face::new(
+                [0.0, side * 0.75, 0.66],
+                [0.0, side * 0.71, 1.27],
+                paint,
+            ));
             for axle in [-1.15, 1.15] {
                 round.push(Spheroid {
                     centre: [axle, side * 0.77, 0.3],
@@ -397,7 +417,7 @@ impl Car {
                 });
             }
             round.push(Spheroid {
-                centre: [0.62, side * 0.92, 0.98],
+                centre: [0.62, side * 0.92, 1.05],
                 axis: [0.0, 1.0, 0.0],
                 half: 0.12,
                 radius: 0.08,
@@ -405,7 +425,7 @@ impl Car {
             });
         }
         Self {
-            body: Convex::new(body, Some([[-1.91, -0.87, 0.22], [1.91, 0.87, 1.01]])),
+            body: Convex::new(body, Some([[-1.91, -0.87, 0.22], [1.91, 0.87, 1.08]])),
             cabin: Convex::new(cabin, Some([[-1.78, -0.82, 0.8], [0.94, 0.82, 1.45]])),
             round,
         }
@@ -519,8 +539,9 @@ fn measure(w: f32, echo: f32, bend: f32, shift: f32, doubt: f32) -> u16 {
     let sigma = (NOISE_FLOOR + NOISE_ECHO / (echo + ECHO_LEAST)).min(NOISE_MOST);
     let mm = 1000.0 / (w + HORIZON_LEAST) + sigma * shift;
     let wobble = 1.0 + DOUBT * doubt;
-    let seen = echo > ECHO_NEEDED * wobble && bend < BEND_ALLOWED * w * wobble;
-    let valid = seen && mm >= RANGE[0] && mm <= RANGE[1];
+    // Without short cuts, so that several pixels are worked on at once.
+    let seen = (echo > ECHO_NEEDED * wobble) & (bend < BEND_ALLOWED * w * wobble.max(0.2));
+    let valid = seen & (mm >= RANGE[0]) & (mm <= RANGE[1]);
     let mm = if valid { mm } else { 0.0 };
     // Adding 2²³ leaves the rounded number in the low bits: the compiler makes nothing of it but an addition, where a cast
     // costs three comparisons.
@@ -593,7 +614,7 @@ pub const INTRINSICS: Intrinsics = Intrinsics {
 pub const SENSOR_HEIGHT: f32 = 2.6;
 
 /// By how much the sensor looks down, in degrees.
-pub const SENSOR_TILT: f32 = 42.0;
+pub const SENSOR_TILT: f32 = 44.0;
 
 /// Rounds of [`Intrinsics::ray`]: the corners, where it converges slowest, are then right to a thousandth of a pixel.
 const UNBEND_STEPS: usize = 40;
@@ -626,7 +647,7 @@ const CARS: [Visit; BAYS] = [
     Visit {
         arrives: 2.0,
         leaves: 46.0,
-        paint: 0.10,
+        paint: 0.18,
     },
     Visit {
         arrives: 54.0,
@@ -662,7 +683,9 @@ const FLOOR: f32 = 0.35;
 const CONCRETE: f32 = 0.5;
 const PAINTED_LINE: f32 = 0.8;
 const OIL: f32 = 0.06;
-const GLASS: f32 = 0.012;
+const GLASS: f32 = 0.0165;
+/// Less steep in the sun, so less tinted.
+const SIDE_GLASS: f32 = 0.055;
 const RUBBER: f32 = 0.06;
 const SKIN: f32 = 0.55;
 const CLOTH: f32 = 0.5;
@@ -677,7 +700,7 @@ const NOISE_ECHO: f32 = 0.018;
 const NOISE_MOST: f32 = 25.0;
 /// Echo below which a pixel is dropped, and by what share the limit wavers from frame to frame, as does the next one.
 const ECHO_NEEDED: f32 = 0.0026;
-const DOUBT: f32 = 0.25;
+const DOUBT: f32 = 0.31;
 /// Share by which inverse depth may depart from a plane before a pixel counts as an edge.
 const BEND_ALLOWED: f32 = 0.025;
 /// Shortest and longest depth that the sensor gives, in mm: Microsoft's limits, which the fixed recordings show too.

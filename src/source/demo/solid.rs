@@ -235,9 +235,10 @@ impl Picture<'_> {
         for row in area.rows() {
             let n = row.len();
             let (enter, leave, strength) = (&mut enter[..n], &mut leave[..n], &mut strength[..n]);
-            let (x, y) = (&self.rays.x[row.clone()], &self.rays.y[row.clone()]);
             enter.fill(f32::INFINITY);
             leave.fill(0.0);
+            // Iterators and choices without branches: so the compiler works on several pixels at once.
+            let rays = || self.rays.x[row.clone()].iter().zip(&self.rays.y[row.clone()]);
             for face in &body.faces {
                 let normal = pose.turn(face.normal);
                 let c = face.offset + dot(normal, pose.origin);
@@ -245,33 +246,50 @@ impl Picture<'_> {
                 if c < 0.0 {
                     // The sensor is before this face: a ray is inside once it has passed all such faces.
                     let s = -c * face.reflectance;
-                    for i in 0..n {
-                        let w = a * x[i] + b * y[i] + d;
-                        let later = w < enter[i];
-                        enter[i] = if later { w } else { enter[i] };
-                        strength[i] = if later { s } else { strength[i] };
+                    for (((x, y), enter), strength) in rays().zip(&mut *enter).zip(&mut *strength) {
+                        let w = a * x + b * y + d;
+                        *strength = if w < *enter { s } else { *strength };
+                        *enter = if w < *enter { w } else { *enter };
                     }
                 } else {
                     // Behind it: a ray is outside once it has passed one of these.
-                    for i in 0..n {
-                        let w = a * x[i] + b * y[i] + d;
-                        leave[i] = if w > leave[i] { w } else { leave[i] };
+                    for ((x, y), leave) in rays().zip(&mut *leave) {
+                        let w = a * x + b * y + d;
+                        *leave = if w > *leave { w } else { *leave };
                     }
                 }
             }
-            let inverse = &mut self.inverse[row.clone()];
-            let echo = &mut self.echo[row.clone()];
-            let light = &self.rays.light[row];
-            for i in 0..n {
+            // Three passes: with all of it in one the compiler gives up, for too many slices might overlap.
+            let (inverse, echo) = (&mut self.inverse[row.clone()], &mut self.echo[row.clone()]);
+            for ((w, leave), inverse) in enter.iter_mut().zip(&*leave).zip(&*inverse) {
                 // From within a body every face is behind, and nothing of it is seen.
-                let w = enter[i];
-                let seen = w > leave[i] && w > inverse[i] && w < f32::INFINITY;
-                inverse[i] = if seen { w } else { inverse[i] };
-                echo[i] = if seen {
-                    strength[i] * w * w * w * light[i]
-                } else {
-                    echo[i]
-                };
+                let seen = (*w > *leave) & (*w > *inverse) & (*w < f32::INFINITY);
+                *w = if seen { *w } else { 0.0 };
+            }
+            let light = &self.rays.light[row];
+            for (((echo, w), strength), light) in echo.iter_mut().zip(&*enter).zip(&*strength).zip(light) {
+                let back = strength * w * w * w * light;
+                *echo = if *w > 0.0 { back } else { *echo };
+            }
+            for (inverse, w) in inverse.iter_mut().zip(&*enter) {
+                *inverse = if *w > *inverse { *w } else { *inverse };
+            }
+        }
+    }
+
+    /// Lays in what was drawn before, where it is nearer than what is drawn already. Never allocates.
+    pub(super) fn sprite(&mut self, sprite: &Sprite) {
+        let n = sprite.area.x1.saturating_sub(sprite.area.x0).max(1);
+        let drawn = sprite.inverse.chunks_exact(n).zip(sprite.echo.chunks_exact(n));
+        for (row, (new_inverse, new_echo)) in sprite.area.rows().zip(drawn) {
+            let (inverse, echo) = (&mut self.inverse[row.clone()], &mut self.echo[row]);
+            for ((echo, new_echo), (inverse, new)) in echo
+                .iter_mut()
+                .zip(new_echo)
+                .zip(inverse.iter_mut().zip(new_inverse))
+            {
+                *echo = if new > inverse { *new_echo } else { *echo };
+                *inverse = if new > inverse { *new } else { *inverse };
             }
         }
     }
@@ -322,6 +340,38 @@ impl Picture<'_> {
     }
 }
 
+/// Something drawn once, to be laid into pictures as often as it stands in the same place.
+pub(super) struct Sprite {
+    area: Rect,
+    inverse: Vec<f32>,
+    echo: Vec<f32>,
+}
+
+impl Sprite {
+    /// Cuts what is drawn from a picture that is otherwise empty.
+    pub(super) fn cut(picture: &Picture<'_>) -> Self {
+        let mut area = Rect {
+            x0: WIDTH,
+            x1: 0,
+            y0: HEIGHT,
+            y1: 0,
+        };
+        for i in (0..PIXELS).filter(|i| picture.inverse[*i] > 0.0) {
+            let (x, y) = (i % WIDTH, i / WIDTH);
+            area.x0 = area.x0.min(x);
+            area.x1 = area.x1.max(x + 1);
+            area.y0 = area.y0.min(y);
+            area.y1 = area.y1.max(y + 1);
+        }
+        let cut = |from: &[f32]| area.rows().flat_map(|row| &from[row]).copied().collect();
+        Self {
+            inverse: cut(picture.inverse),
+            echo: cut(picture.echo),
+            area,
+        }
+    }
+}
+
 fn corners([lo, hi]: [Vec3; 2], pose: &Pose) -> [Vec3; 8] {
     [0, 1, 2, 3, 4, 5, 6, 7].map(|n| {
         let pick = |axis: usize| if n >> axis & 1 == 0 { lo[axis] } else { hi[axis] };
@@ -348,4 +398,4 @@ const EDGE_MARGIN: f64 = 3.0;
 
 /// Squared tangent of the angle at which half of the light is left. Ours: it leaves the corners of the picture dark, as they
 /// are in the recordings.
-const VIGNETTE: f64 = 0.52;
+const VIGNETTE: f64 = 0.58;
