@@ -1,6 +1,6 @@
 """A viewer as the old Python client is written: blocking socket, unpickle, decode, show in a window, say goodbye.
 
-viewer.py HOST PORT FRAMES TITLE: prints one line of JSON with what it saw; exits 1 if a picture came twice in a row.
+viewer.py HOST PORT FRAMES TITLE X Y: prints one line of JSON with what it saw; exits 1 if a picture came twice in a row.
 """
 
 import hashlib
@@ -16,13 +16,15 @@ import cv2
 HEAD = ">L280s"
 
 
-def main(host, port, frames, title):
-    """Shows that many frames."""
+def main(host, port, frames, title, x, y):
+    """Shows that many frames, in a window at that place."""
     sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     sock.settimeout(30)
     sock.connect((host, int(port)))
     data = b""
     size = struct.calcsize(HEAD)
+    cv2.namedWindow(title, cv2.WINDOW_AUTOSIZE)
+    cv2.moveWindow(title, int(x), int(y))
     repeats, last, started = 0, None, time.time()
     for _ in range(int(frames)):
         sock.send(b"0")
@@ -58,6 +60,6 @@ def main(host, port, frames, title):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 5:
+    if len(sys.argv) != 7:
         sys.exit(__doc__)
     main(*sys.argv[1:])
