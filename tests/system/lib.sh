@@ -1,0 +1,57 @@
+# What the system tests need from outside: programs of the distribution and Python environments.
+# Sourced by the scripts beside it; sets ROOT, OUT and DEPTHCAST.
+
+set -euo pipefail
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+OUT=$ROOT/target/system
+export DEPTHCAST=${DEPTHCAST:-${CARGO_TARGET_DIR:-$ROOT/target}/release/depthcast}
+mkdir -p "$OUT"
+
+say() { printf '%s\n' "$*"; }
+die() { printf 'FAILED: %s\n' "$*" >&2; exit 1; }
+
+# Runs a command up to three times: mirrors have bad moments.
+again() {
+    for pause in 5 20 0; do
+        "$@" && return
+        [ "$pause" = 0 ] || { say "again in $pause s: $*"; sleep "$pause"; }
+    done
+    return 1
+}
+
+# need PROGRAM PACKAGE: installs the distribution's package if the program is not there.
+need() {
+    command -v "$1" >/dev/null && return
+    say "installing $2 for $1"
+    local root=()
+    [ "$(id -u)" = 0 ] || root=(sudo)
+    again "${root[@]}" apt-get -qq update || die "cannot read the package lists; install $2 by hand"
+    again "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "$2" \
+        >"$OUT/apt.log" 2>&1 || die "cannot install $2, see $OUT/apt.log"
+}
+
+# The pairs that the Python protocol is tried with; `window` can open windows, the others need no display.
+requirements() {
+    case $1 in
+    old) echo 'numpy==1.26.* opencv-python-headless==4.11.*' ;;
+    new) echo 'numpy>=2 opencv-python-headless==5.*' ;;
+    window) echo 'numpy==1.26.* opencv-python==4.11.*' ;;
+    *) die "no such environment: $1" ;;
+    esac
+}
+
+# venv NAME: makes target/system/venv-NAME unless it is complete; sets PYTHON to its interpreter.
+venv() {
+    local folder=$OUT/venv-$1 wanted
+    wanted=$(requirements "$1")
+    PYTHON=$folder/bin/python
+    [ "$(cat "$folder/complete" 2>/dev/null)" = "$wanted" ] && return
+    say "making $folder: $wanted"
+    rm -rf "$folder"
+    python3 -m venv "$folder" || die 'python3 -m venv does not work (package python3-venv?)'
+    local packages
+    read -ra packages <<<"$wanted"
+    again "$PYTHON" -m pip install -q --disable-pip-version-check "${packages[@]}" ||
+        die "pip cannot install: $wanted"
+    printf '%s\n' "$wanted" >"$folder/complete"
+}

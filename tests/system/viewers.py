@@ -1,0 +1,159 @@
+"""Python viewers with real windows under Xvfb, against `depthcast demo`: one with 300 frames, then twenty at once.
+
+Leaves screenshots in target/system. Runs in the environment `window`; needs Xvfb and ImageMagick's import.
+"""
+
+import contextlib
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import time
+import urllib.request
+
+import cv2
+import numpy as np
+
+from harness import OUT, Server, main, need, step
+
+HERE = pathlib.Path(__file__).parent
+SOLO, CROWD = 300, 20
+# More than a hundred, so that all are there at once although they start one after the other.
+CROWD_FRAMES = 300
+PIXELS = 512 * 424
+
+
+@contextlib.contextmanager
+def display():
+    """A screen in memory; yields its name."""
+    read, write = os.pipe()
+    command = ["Xvfb", "-displayfd", str(write), "-screen", "0", "2600x2200x24", "-nolisten", "tcp"]
+    with open(OUT / "xvfb.log", "wb") as log:
+        server = subprocess.Popen(command, pass_fds=[write], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    os.close(write)
+    try:
+        with open(read) as answer:
+            number = answer.readline().strip()
+        need(number, f"Xvfb does not start, see {OUT / 'xvfb.log'}")
+        yield f":{number}"
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def start(server, screen, frames, number):
+    """Starts one viewer, its window in the place of that number: five in a row."""
+    place = [str(10 + 515 * (number % 5)), str(10 + 515 * (number // 5))]
+    environment = {**os.environ, "DISPLAY": screen, "OMP_NUM_THREADS": "1", "QT_LOGGING_RULES": "*=false"}
+    command = [sys.executable, str(HERE / "viewer.py"), "127.0.0.1", str(server.port), str(frames), f"viewer {number}", *place]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def finish(viewer, frames, seconds):
+    """Its account, when it ended well."""
+    try:
+        out, err = viewer.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        viewer.kill()
+        viewer.communicate()
+        need(False, f"a viewer did not end within {seconds} s")
+    need(viewer.returncode == 0, f"a viewer failed: {out.strip()} {err.strip()[-500:]}")
+    account = json.loads(out)
+    need(account["frames"] == frames and account["shape"] == [424, 512, 3] and account["clean_end"], f"{account}")
+    return account
+
+
+def state(server):
+    """What /state says now."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/state", timeout=10) as answer:
+        return json.load(answer)["result"]
+
+
+def cpu(server):
+    """Seconds of processor time it has used."""
+    fields = pathlib.Path(f"/proc/{server.process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def resident(server):
+    """KiB of memory it has touched."""
+    status = pathlib.Path(f"/proc/{server.process.pid}/status").read_text()
+    return int(status.partition("VmRSS:")[2].split()[0])
+
+
+def screenshot(screen, name):
+    """Saves the whole screen and gives it as BGR."""
+    path = OUT / name
+    subprocess.run(["import", "-display", screen, "-window", "root", str(path)], check=True, timeout=60)
+    image = cv2.imread(str(path))
+    need(image is not None, f"no screenshot at {path}")
+    return image
+
+
+def jet_pixels(image):
+    """How many pixels have a colour of the JET palette, and how many such colours there are."""
+    jet = cv2.applyColorMap(np.arange(256, dtype=np.uint8), cv2.COLORMAP_JET).reshape(-1, 3).astype(np.uint32)
+    number = image.astype(np.uint32) @ np.array([1, 256, 65536], np.uint32)
+    hits = number[np.isin(number, jet @ np.array([1, 256, 65536], np.uint32))]
+    return hits.size, np.unique(hits).size
+
+
+def watch(server, viewers, screen, name, seconds):
+    """Polls /state until the viewers have ended: the sequence only rises. A screenshot when all are there."""
+    sequence, polls, picture, most = -1, 0, None, 0
+    deadline = time.monotonic() + seconds
+    while any(v.poll() is None for v in viewers) and time.monotonic() < deadline:
+        now = state(server)
+        need(now["depth"]["seq"] >= sequence, f"the sequence fell from {sequence} to {now['depth']['seq']}")
+        polls += now["depth"]["seq"] > sequence
+        sequence = now["depth"]["seq"]
+        clients = now["stream"]["clients"]
+        most = max(most, clients)
+        if picture is None and clients == len(viewers):
+            sent = [v["sent"] for v in now["stream"]["clients_stat"].values()]
+            if min(sent) >= 20:
+                picture = screenshot(screen, name)
+        time.sleep(0.2)
+    need(most == len(viewers), f"at most {most} of {len(viewers)} viewers were connected at once")
+    need(picture is not None, "the viewers ended before a screenshot could be taken")
+    need(polls >= 3, f"the sequence rose only {polls} times")
+    return picture
+
+
+def run():
+    """old-style viewers in real windows see distinct, rising frames and leave cleanly"""
+    with display() as screen, Server("viewers", "demo") as server:
+        with step(f"one viewer, {SOLO} frames"):
+            viewer = start(server, screen, SOLO, 0)
+            begun = time.monotonic(), cpu(server)
+            picture = watch(server, [viewer], screen, "viewer.png", 90)
+            account = finish(viewer, SOLO, 5)
+            share = (cpu(server) - begun[1]) / (time.monotonic() - begun[0])
+            area, colours = jet_pixels(picture)
+            need(area > 0.95 * PIXELS, f"only {area} pixels of the window are of the palette, see viewer.png")
+            need(colours > 50, f"only {colours} colours in the window, see viewer.png")
+        print(f"      {account['seconds']} s, {area} pixels in {colours} colours on the screen; "
+              f"server: {share:.1%} of a core, {resident(server) / 1024:.1f} MiB resident")
+
+        with step(f"{CROWD} viewers at once, {CROWD_FRAMES} frames each"):
+            viewers = [start(server, screen, CROWD_FRAMES, n) for n in range(CROWD)]
+            try:
+                picture = watch(server, viewers, screen, "viewers.png", 300)
+                seconds = [finish(v, CROWD_FRAMES, 60)["seconds"] for v in viewers]
+            finally:
+                for viewer in viewers:
+                    viewer.kill()
+            area = jet_pixels(picture)[0]
+            need(area > 0.95 * CROWD * PIXELS, f"only {area / PIXELS:.1f} pictures' worth on the screen, see viewers.png")
+        print(f"      {min(seconds)} to {max(seconds)} s for {CROWD_FRAMES} frames")
+
+        with step("all are gone from /state"):
+            deadline = time.monotonic() + 5
+            while state(server)["stream"]["clients"] and time.monotonic() < deadline:
+                time.sleep(0.1)
+            need(state(server)["stream"]["clients"] == 0, "viewers that left are still counted")
+
+
+if __name__ == "__main__":
+    main(run)
