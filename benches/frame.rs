@@ -28,10 +28,7 @@ fn main() {
     };
     if !json {
         println!("{} frames, {ROUNDS} rounds, CPU time per frame", frames.len());
-        println!(
-            "{:>8}  {:<20} {:>10} {:>9}",
-            "range mm", "stage", "median us", "bytes"
-        );
+        println!("{:>8}  {:<20} {:>10} {:>9}", "range mm", "stage", "median us", "bytes");
     }
     for max_mm in [1500, 4500, 8000] {
         let range = Range::new(0, max_mm).expect("not empty");
@@ -73,12 +70,7 @@ fn measure(range: Range, frames: &[Vec<u16>]) -> Vec<(&'static str, f64, usize)>
             });
             let png = encode.take(|| encoder.indexed(&index, &JET, &mut png_room));
             escape.take(|| {
-                pickle::message(
-                    pickle::Form::Protocol0,
-                    &text,
-                    &png_room[..png],
-                    &mut message_room,
-                )
+                pickle::message(pickle::Form::Protocol0, &text, &png_room[..png], &mut message_room)
             });
             depth_png.take(|| encoder.depth(depth, &mut depth_room));
 
@@ -135,9 +127,7 @@ impl Samples {
 }
 
 fn cpu() -> Duration {
-    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)
-        .expect("every Linux has this clock")
-        .into()
+    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).expect("every Linux has this clock").into()
 }
 
 fn replay(folder: &std::path::Path) -> Vec<Vec<u16>> {

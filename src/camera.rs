@@ -54,20 +54,12 @@ pub struct Civil {
 impl Civil {
     /// `YYYY:MM:DD:HH:MM:SS`, as in the text block.
     pub fn colons(self) -> impl fmt::Display {
-        Written {
-            civil: self,
-            date: ':',
-            middle: ':',
-        }
+        Written { civil: self, date: ':', middle: ':' }
     }
 
     /// `YYYY-MM-DD HH:MM:SS`, as people read it.
     pub fn dashes(self) -> impl fmt::Display {
-        Written {
-            civil: self,
-            date: '-',
-            middle: ' ',
-        }
+        Written { civil: self, date: '-', middle: ' ' }
     }
 }
 
@@ -141,10 +133,7 @@ pub struct TextFacts<'a> {
 /// Python viewer decodes all 280 bytes and dies of half a character. Control characters in the configured strings
 /// become spaces (see [`OneLine`]), so that no name can forge a line. Never allocates.
 pub fn text_block(facts: &TextFacts<'_>) -> [u8; TEXT_LEN] {
-    let mut block = Block {
-        bytes: [0; TEXT_LEN],
-        used: 0,
-    };
+    let mut block = Block { bytes: [0; TEXT_LEN], used: 0 };
     // An error says that the block is full; what is in it by then is what is sent.
     let _full = write!(
         block,
@@ -191,11 +180,7 @@ struct Written {
 
 impl fmt::Display for Written {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            civil: c,
-            date,
-            middle,
-        } = self;
+        let Self { civil: c, date, middle } = self;
         write!(f, "{:04}{date}{:02}{date}{:02}{middle}", c.year, c.month, c.day)?;
         write!(f, "{:02}:{:02}:{:02}", c.hour, c.minute, c.second)
     }
@@ -215,11 +200,7 @@ impl Write for Block {
         }
         self.bytes[self.used..self.used + fits].copy_from_slice(&text.as_bytes()[..fits]);
         self.used += fits;
-        if fits == text.len() {
-            Ok(())
-        } else {
-            Err(fmt::Error)
-        }
+        if fits == text.len() { Ok(()) } else { Err(fmt::Error) }
     }
 }
 
@@ -269,10 +250,7 @@ mod tests {
     #[test]
     fn a_name_cannot_forge_lines() {
         let name = "a\n    -Type: b\r\n\0c\u{85}d\u{2028}e\u{1c}\u{7f}".to_string();
-        let camera = Camera {
-            name,
-            ..Camera::default()
-        };
+        let camera = Camera { name, ..Camera::default() };
         let block = text_block(&facts(&camera));
         assert!(text(&block).contains("    -Name: a     -Type: b   c d e  \n    -Type: 3D Depth Camera\n"));
         assert_eq!(text(&block).lines().count(), 11);
@@ -282,31 +260,18 @@ mod tests {
     fn half_a_character_is_never_sent() {
         for lead in 0..4 {
             let location = format!("{}{}", "x".repeat(lead), "駐車場🚗".repeat(30));
-            let camera = Camera {
-                location,
-                ..Camera::default()
-            };
+            let camera = Camera { location, ..Camera::default() };
             let block = text_block(&facts(&camera));
             let text = text(&block);
-            assert!(
-                text.len() > TEXT_LEN - 4,
-                "as much as fits is kept: {}",
-                text.len()
-            );
-            assert!(
-                text.ends_with(['駐', '車', '場', '🚗']),
-                "nothing follows the cut"
-            );
+            assert!(text.len() > TEXT_LEN - 4, "as much as fits is kept: {}", text.len());
+            assert!(text.ends_with(['駐', '車', '場', '🚗']), "nothing follows the cut");
         }
     }
 
     #[test]
     fn a_text_of_just_the_length_is_whole() {
         for extra in 9..=12 {
-            let camera = Camera {
-                location: "x".repeat(23 + extra),
-                ..Camera::default()
-            };
+            let camera = Camera { location: "x".repeat(23 + extra), ..Camera::default() };
             let block = text_block(&facts(&camera));
             assert_eq!(text(&block).len(), (270 + extra).min(TEXT_LEN));
             assert_eq!(text(&block).ends_with("EventID: 10"), extra <= 10);

@@ -30,9 +30,7 @@ pub struct Clock {
 impl Clock {
     /// A clock whose monotonic zero is this moment.
     pub fn start() -> Self {
-        Self {
-            start: Instant::now(),
-        }
+        Self { start: Instant::now() }
     }
 
     /// Reads both clocks.
@@ -41,9 +39,6 @@ impl Clock {
             Ok(after) => i64::try_from(after.as_micros()).unwrap_or(i64::MAX),
             Err(before) => i64::try_from(before.duration().as_micros()).map_or(i64::MIN, |us| -us),
         };
-        Now {
-            mono: self.start.elapsed(),
-            wall_us,
-        }
+        Now { mono: self.start.elapsed(), wall_us }
     }
 }

@@ -19,21 +19,14 @@ pub struct Range {
 
 impl Range {
     /// What the Python server shows: 0 to 1500 mm.
-    pub const PYTHON: Range = Range {
-        min_mm: 0,
-        max_mm: 1500,
-    };
+    pub const PYTHON: Range = Range { min_mm: 0, max_mm: 1500 };
 
     /// A range from `min_mm` (index 0) to `max_mm` (index 255).
     ///
     /// # Errors
     /// [`EmptyRange`] unless `min_mm < max_mm`.
     pub fn new(min_mm: u16, max_mm: u16) -> Result<Self, EmptyRange> {
-        if min_mm < max_mm {
-            Ok(Self { min_mm, max_mm })
-        } else {
-            Err(EmptyRange { min_mm, max_mm })
-        }
+        if min_mm < max_mm { Ok(Self { min_mm, max_mm }) } else { Err(EmptyRange { min_mm, max_mm }) }
     }
 
     /// Depth shown as index 0, in millimetres.
@@ -115,11 +108,7 @@ impl Table {
     /// # Panics
     /// If the slices differ in length, which is a bug of the caller.
     pub fn map(&self, depth: &[u16], index: &mut [u8]) {
-        assert_eq!(
-            depth.len(),
-            index.len(),
-            "a depth image and its index image have one shape"
-        );
+        assert_eq!(depth.len(), index.len(), "a depth image and its index image have one shape");
         for (out, &mm) in index.iter_mut().zip(depth) {
             *out = self.index[usize::from(mm)];
         }
@@ -160,22 +149,12 @@ mod tests {
     fn default_range_equals_opencv_for_every_depth() {
         let golden = include_bytes!("../tests/golden/convert_scale_abs_255_1500.u8");
         let table = Table::new(Range::PYTHON);
-        assert!(
-            table.index[..] == golden[..],
-            "the table differs from OpenCV's convertScaleAbs"
-        );
+        assert!(table.index[..] == golden[..], "the table differs from OpenCV's convertScaleAbs");
     }
 
     #[test]
     fn ends_of_any_range_are_the_ends_of_the_palette() {
-        for (min, max) in [
-            (0, 1500),
-            (0, 4500),
-            (500, 4500),
-            (0, 8000),
-            (1000, 1001),
-            (0, u16::MAX),
-        ] {
+        for (min, max) in [(0, 1500), (0, 4500), (500, 4500), (0, 8000), (1000, 1001), (0, u16::MAX)] {
             let table = Table::new(Range::new(min, max).expect("not empty"));
             assert_eq!(table.index_of(0), 0);
             assert_eq!(table.index_of(min), 0);

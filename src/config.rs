@@ -149,15 +149,7 @@ impl Config {
         };
         let faults = options.fault.into_iter().collect();
         let log_level = options.log_level.parse().unwrap_or(log::LevelFilter::Info);
-        Ok(Self {
-            source,
-            listen,
-            range,
-            fps: options.fps,
-            faults,
-            pickle,
-            log_level,
-        })
+        Ok(Self { source, listen, range, fps: options.fps, faults, pickle, log_level })
     }
 
     /// The part of it that the loop needs.
@@ -215,10 +207,7 @@ mod tests {
         let demo = config("depthcast demo").expect("good");
         assert_eq!(demo.source, SourceSpec::Demo);
         assert_eq!(demo.listen[0].to_string(), "127.0.0.1:8080");
-        assert_eq!(
-            (demo.range.min_mm(), demo.range.max_mm(), demo.fps),
-            (0, 4500, 30)
-        );
+        assert_eq!((demo.range.min_mm(), demo.range.max_mm(), demo.fps), (0, 4500, 30));
         let run = config("depthcast run --source replay:frames --listen [::]:1 --listen unix:/tmp/x")
             .expect("good");
         assert_eq!(run.source, SourceSpec::Replay("frames".into()));

@@ -20,11 +20,7 @@ fn main() -> ExitCode {
         Err(e) => {
             // Help and version are not mistakes. A terminal that is gone cannot be told anything.
             let _ = e.print();
-            return if e.use_stderr() {
-                ExitCode::from(BAD_USAGE)
-            } else {
-                ExitCode::SUCCESS
-            };
+            return if e.use_stderr() { ExitCode::from(BAD_USAGE) } else { ExitCode::SUCCESS };
         }
     };
     match run(cli) {
@@ -44,10 +40,7 @@ struct Failure {
 
 impl Failure {
     fn new(code: u8, message: impl ToString) -> Self {
-        Self {
-            code,
-            message: message.to_string(),
-        }
+        Self { code, message: message.to_string() }
     }
 }
 
@@ -76,10 +69,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         ring / 1024,
         connections / 1024
     );
-    match server
-        .run(&clock)
-        .map_err(|e| Failure::new(FAILED, format!("the event loop failed: {e}")))?
-    {
+    match server.run(&clock).map_err(|e| Failure::new(FAILED, format!("the event loop failed: {e}")))? {
         Stop::Signal => log::info!("stopped by a signal"),
         Stop::Viewer => log::info!("stopped by a viewer"),
     }

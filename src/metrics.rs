@@ -41,11 +41,7 @@ pub struct Rate {
 impl Rate {
     /// Starts counting at `now`.
     pub fn new(now: Duration) -> Self {
-        Self {
-            tenths: [0; TENTHS],
-            newest: tenth(now),
-            begun: tenth(now),
-        }
+        Self { tenths: [0; TENTHS], newest: tenth(now), begun: tenth(now) }
     }
 
     /// Counts one frame.
@@ -146,32 +142,16 @@ pub fn write_state(
     state: &State<'_>,
     viewers: impl Iterator<Item = Viewer> + Clone,
 ) -> fmt::Result {
-    let Camera {
-        uid,
-        name,
-        kind,
-        location,
-    } = state.camera;
+    let Camera { uid, name, kind, location } = state.camera;
     let count = viewers.clone().count();
-    write!(
-        out,
-        r#"{{"ok":true,"result":{{"instance_id":"","encoder":{{"type":"PNG","quality":100}},"#
-    )?;
+    write!(out, r#"{{"ok":true,"result":{{"instance_id":"","encoder":{{"type":"PNG","quality":100}},"#)?;
     write!(
         out,
         r#""source":{{"resolution":{{"width":{WIDTH},"height":{HEIGHT}}},"online":{},"#,
         state.online
     )?;
-    write!(
-        out,
-        r#""desired_fps":{},"captured_fps":{:.1}}},"#,
-        state.desired_fps, state.captured_fps
-    )?;
-    write!(
-        out,
-        r#""stream":{{"queued_fps":{:.1},"clients":{count},"clients_stat":{{"#,
-        state.captured_fps
-    )?;
+    write!(out, r#""desired_fps":{},"captured_fps":{:.1}}},"#, state.desired_fps, state.captured_fps)?;
+    write!(out, r#""stream":{{"queued_fps":{:.1},"clients":{count},"clients_stat":{{"#, state.captured_fps)?;
     for (n, viewer) in viewers.enumerate() {
         let comma = if n > 0 { "," } else { "" };
         write!(out, r#"{comma}"{:016x}":{{"fps":{:.1},"#, viewer.id, viewer.fps)?;
@@ -183,62 +163,18 @@ pub fn write_state(
         write!(out, r#""age_ms":{}}}"#, OrNull(viewer.age_ms))?;
     }
     write!(out, r#"}},"clients_max":{}}},"#, state.viewers_max)?;
-    write!(
-        out,
-        r#""depth":{{"min_mm":{},"max_mm":{},"unit":"mm","#,
-        state.min_mm, state.max_mm
-    )?;
+    write!(out, r#""depth":{{"min_mm":{},"max_mm":{},"unit":"mm","#, state.min_mm, state.max_mm)?;
     write!(out, r#""seq":{},"age_ms":{}}},"#, state.seq, OrNull(state.age_ms))?;
-    write!(
-        out,
-        r#""sensor":{{"source":"{}","state":"{}","#,
-        state.source, state.sensor
-    )?;
-    write!(
-        out,
-        r#""reason":"{}","reopened":{}}},"#,
-        Json(state.reason),
-        state.reopened
-    )?;
-    write!(
-        out,
-        r#""camera":{{"uid":"{}","name":"{}","#,
-        Json(uid),
-        Json(name)
-    )?;
-    write!(
-        out,
-        r#""type":"{}","location":"{}"}},"#,
-        Json(kind),
-        Json(location)
-    )?;
+    write!(out, r#""sensor":{{"source":"{}","state":"{}","#, state.source, state.sensor)?;
+    write!(out, r#""reason":"{}","reopened":{}}},"#, Json(state.reason), state.reopened)?;
+    write!(out, r#""camera":{{"uid":"{}","name":"{}","#, Json(uid), Json(name))?;
+    write!(out, r#""type":"{}","location":"{}"}},"#, Json(kind), Json(location))?;
     let c = state.counters;
-    write!(
-        out,
-        r#""uptime_s":{},"counters":{{"captured":{},"#,
-        state.uptime.as_secs(),
-        c.captured
-    )?;
-    write!(
-        out,
-        r#""torn":{},"placeholders":{},"lost":{},"#,
-        c.torn, c.placeholders, c.lost
-    )?;
-    write!(
-        out,
-        r#""accepted":{},"pictures":{},"bytes":{},"made":{{"#,
-        c.accepted, c.pictures, c.bytes
-    )?;
-    let Made {
-        index,
-        png,
-        message,
-        depth_png,
-    } = state.made;
-    write!(
-        out,
-        r#""index":{index},"png":{png},"message":{message},"depth_png":{depth_png}}},"closed":{{"#
-    )?;
+    write!(out, r#""uptime_s":{},"counters":{{"captured":{},"#, state.uptime.as_secs(), c.captured)?;
+    write!(out, r#""torn":{},"placeholders":{},"lost":{},"#, c.torn, c.placeholders, c.lost)?;
+    write!(out, r#""accepted":{},"pictures":{},"bytes":{},"made":{{"#, c.accepted, c.pictures, c.bytes)?;
+    let Made { index, png, message, depth_png } = state.made;
+    write!(out, r#""index":{index},"png":{png},"message":{message},"depth_png":{depth_png}}},"closed":{{"#)?;
     for (n, (word, count)) in Close::WORDS.iter().zip(c.closed).enumerate() {
         let comma = if n > 0 { "," } else { "" };
         write!(out, r#"{comma}"{word}":{count}"#)?;
@@ -311,21 +247,13 @@ mod tests {
         }
         let fps = rate.mean(ms(300 * 33)).expect("five seconds have passed");
         assert!((fps - 30.3).abs() < 0.5, "{fps}");
-        assert_eq!(
-            rate.mean(ms(300 * 33 + 5100)),
-            Some(0.0),
-            "nothing for five seconds"
-        );
+        assert_eq!(rate.mean(ms(300 * 33 + 5100)), Some(0.0), "nothing for five seconds");
         assert_eq!(rate.mean(ms(10_000_000)), Some(0.0), "a long sleep");
     }
 
     fn state_text(camera: &Camera, viewers: usize) -> String {
-        let counters = Counters {
-            captured: u64::MAX,
-            bytes: u64::MAX,
-            closed: [u64::MAX; 12],
-            ..Counters::default()
-        };
+        let counters =
+            Counters { captured: u64::MAX, bytes: u64::MAX, closed: [u64::MAX; 12], ..Counters::default() };
         let state = State {
             camera,
             source: "demo",
@@ -359,10 +287,7 @@ mod tests {
 
     #[test]
     fn state_is_escaped_and_within_its_bound() {
-        let camera = Camera {
-            name: "a\"b\\c\nd".into(),
-            ..Camera::default()
-        };
+        let camera = Camera { name: "a\"b\\c\nd".into(), ..Camera::default() };
         let text = state_text(&camera, 2);
         assert!(text.contains(r#""name":"a\"b\\c\u000ad""#), "{text}");
         assert!(text.contains(r#""reason":"no \"signal\"""#), "{text}");
@@ -374,10 +299,7 @@ mod tests {
         };
         for viewers in [0, 1, 64, 1000] {
             let len = state_text(&camera, viewers).len();
-            assert!(
-                len <= state_bound(viewers, 400),
-                "{len} bytes for {viewers} viewers"
-            );
+            assert!(len <= state_bound(viewers, 400), "{len} bytes for {viewers} viewers");
         }
     }
 }

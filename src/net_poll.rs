@@ -141,20 +141,14 @@ impl Server {
         }
         if let Some(signals) = &signals {
             let mut source = SourceFd(&signals.raw());
-            poll.registry()
-                .register(&mut source, SIGNALS, Interest::READABLE)
-                .map_err(StartError::System)?;
+            poll.registry().register(&mut source, SIGNALS, Interest::READABLE).map_err(StartError::System)?;
         }
         let places = settings.viewers_max.clamp(1, VIEWERS_LIMIT) + LOBBY;
         let camera = renderer.camera();
         let names = camera.uid.len() + camera.name.len() + camera.kind.len() + camera.location.len();
         let body = metrics::state_bound(settings.viewers_max, names);
         let text = http::RESPONSE_HEAD_MAX + body;
-        let entry = || Entry {
-            generation: 0,
-            conn: None,
-            text: Text::with_room(text),
-        };
+        let entry = || Entry { generation: 0, conn: None, text: Text::with_room(text) };
         let nominal = if feed.fps() == 0 { NOMINAL_FPS } else { feed.fps() };
         Ok(Self {
             poll,
@@ -224,27 +218,11 @@ impl Server {
             // One tick later than the limit, for the source is gone only beyond it.
             None => world.feed.gone_at().map(|at| at + Duration::from_nanos(1)),
         };
-        let blocked = self
-            .listeners
-            .iter()
-            .any(|l| l.ready)
-            .then_some(self.accept_after);
-        let conns = self
-            .entries
-            .iter()
-            .filter_map(|e| e.conn.as_ref()?.deadline(world.settings.stall));
+        let blocked = self.listeners.iter().any(|l| l.ready).then_some(self.accept_after);
+        let conns = self.entries.iter().filter_map(|e| e.conn.as_ref()?.deadline(world.settings.stall));
         let due = conns.map(|(at, _)| at).min();
-        let all = [
-            world.feed.due(world.wanted),
-            placeholder,
-            blocked,
-            due,
-            self.notifier.due(),
-        ];
-        all.into_iter()
-            .flatten()
-            .min()
-            .map(|at| at.saturating_sub(now.mono))
+        let all = [world.feed.due(world.wanted), placeholder, blocked, due, self.notifier.due()];
+        all.into_iter().flatten().min().map(|at| at.saturating_sub(now.mono))
     }
 
     /// Waits for events, at most `timeout`, and notes what became ready.
@@ -299,24 +277,13 @@ impl Server {
         let world = &mut self.world;
         self.busy |= world.feed.due(world.wanted).is_some_and(|due| due <= now.mono);
         let gone = world.feed.gone(now);
-        self.notifier.turn(
-            now.mono,
-            world.feed.kind(),
-            gone.as_ref(),
-            world.fps,
-            world.viewers,
-        );
+        self.notifier.turn(now.mono, world.feed.kind(), gone.as_ref(), world.fps, world.viewers);
         None
     }
 
     /// Takes a frame if one is due, or draws the placeholder.
     fn capture(&mut self, now: Now) {
-        if self
-            .world
-            .feed
-            .due(self.world.wanted)
-            .is_some_and(|due| due <= now.mono)
-        {
+        if self.world.feed.due(self.world.wanted).is_some_and(|due| due <= now.mono) {
             let filling = loop {
                 match self.world.ring.acquire() {
                     Ok(filling) => break filling,
@@ -350,11 +317,7 @@ impl Server {
         let Some(error) = self.world.feed.gone(now) else {
             return;
         };
-        if self
-            .world
-            .placeholder_at
-            .is_some_and(|at| now.mono < at + PLACEHOLDER_EVERY)
-        {
+        if self.world.placeholder_at.is_some_and(|at| now.mono < at + PLACEHOLDER_EVERY) {
             return;
         }
         let filling = loop {
@@ -370,15 +333,10 @@ impl Server {
         let mut reason = heapless::String::<128>::new();
         // Cut if it is longer: the placeholder has three lines.
         let _ = write!(reason, "{error}");
-        world
-            .renderer
-            .draw_placeholder(world.ring.filling(&filling), &reason, now.wall_us);
+        world.renderer.draw_placeholder(world.ring.filling(&filling), &reason, now.wall_us);
         world.counters.placeholders += 1;
         world.placeholder_at = Some(now.mono);
-        let stamp = Stamp {
-            seq: world.feed.seq(),
-            captured: now,
-        };
+        let stamp = Stamp { seq: world.feed.seq(), captured: now };
         world.ring.publish(filling, stamp, Picture::Placeholder);
     }
 
@@ -443,11 +401,7 @@ impl Server {
 
     /// A place for a connection: a free one, or that of whoever in the lobby has been quiet for longest.
     fn free_place(&mut self, now: Now) -> Option<usize> {
-        let lobby = self
-            .entries
-            .iter()
-            .filter(|e| e.conn.as_ref().is_some_and(|c| !c.is_viewer()))
-            .count();
+        let lobby = self.entries.iter().filter(|e| e.conn.as_ref().is_some_and(|c| !c.is_viewer())).count();
         if lobby < LOBBY {
             return self.entries.iter().position(|e| e.conn.is_none());
         }
@@ -482,10 +436,7 @@ impl Server {
 
     /// `/state` needs to see every connection, so it is answered from here.
     fn answer_state(&mut self, place: usize, now: Now) {
-        let viewers = self
-            .entries
-            .iter()
-            .filter_map(|e| e.conn.as_ref().filter(|c| c.is_viewer()));
+        let viewers = self.entries.iter().filter_map(|e| e.conn.as_ref().filter(|c| c.is_viewer()));
         let viewers = viewers.map(|conn| {
             let watched = now.since(conn.opened).as_secs_f64();
             Viewer {
@@ -494,11 +445,7 @@ impl Server {
                 sent: conn.sent,
                 skipped: conn.skipped,
                 age_ms: conn.shown.map(|(_, at)| millis(now.mono.saturating_sub(at))),
-                fps: if watched > 0.0 {
-                    conn.sent as f64 / watched
-                } else {
-                    0.0
-                },
+                fps: if watched > 0.0 { conn.sent as f64 / watched } else { 0.0 },
             }
         });
         let world = &mut self.world;
@@ -525,12 +472,7 @@ impl Server {
         // The room is its documented bound; were it not, the client would get what fitted.
         let whole = metrics::write_state(&mut world.body, &state, viewers);
         debug_assert!(whole.is_ok(), "state_bound is too small");
-        let Entry {
-            conn: Some(conn),
-            text,
-            ..
-        } = &mut self.entries[place]
-        else {
+        let Entry { conn: Some(conn), text, .. } = &mut self.entries[place] else {
             return;
         };
         if let Phase::Http(machine) = &conn.phase
@@ -542,10 +484,8 @@ impl Server {
 
     fn expire(&mut self, now: Now) {
         for place in 0..self.entries.len() {
-            let deadline = self.entries[place]
-                .conn
-                .as_ref()
-                .and_then(|c| c.deadline(self.world.settings.stall));
+            let deadline =
+                self.entries[place].conn.as_ref().and_then(|c| c.deadline(self.world.settings.stall));
             if let Some((at, close)) = deadline.filter(|(at, _)| *at <= now.mono) {
                 log::trace!("place {place}: due {at:?}");
                 self.close(place, close, now);
@@ -656,10 +596,7 @@ impl World {
                 Some(Verdict::Close(close)) if !matches!(close, Close::PeerClosed | Close::Broken) => {
                     // Let the last reply arrive before the end does.
                     self.viewers -= usize::from(conn.is_viewer());
-                    conn.phase = Phase::Draining {
-                        close,
-                        until: now.mono + conn::DRAIN,
-                    };
+                    conn.phase = Phase::Draining { close, until: now.mono + conn::DRAIN };
                     if conn.stream.end_writing().is_err() {
                         return Verdict::Close(close);
                     }
@@ -722,10 +659,7 @@ impl World {
         if let Phase::Legacy(machine) = &mut conn.phase
             && !machine.receive(bytes, may_stop)
         {
-            log::warn!(
-                "{}: asked the server to stop and may not; see legacy.shutdown_from",
-                conn.peer
-            );
+            log::warn!("{}: asked the server to stop and may not; see legacy.shutdown_from", conn.peer);
         }
     }
 
@@ -973,11 +907,7 @@ impl World {
         let length = body.len();
         let written = http::write_head(text, status, content_type, length, request.keep_alive, fields);
         debug_assert!(written.is_ok(), "RESPONSE_HEAD_MAX is too small");
-        let body = if request.head_only {
-            Body::None
-        } else {
-            Body::Fixed(body)
-        };
+        let body = if request.head_only { Body::None } else { Body::Fixed(body) };
         conn.out.begin(text.len(), body, b"", &self.ring);
     }
 
@@ -991,11 +921,7 @@ impl World {
         content_type: &str,
     ) {
         text.clear();
-        let retry = if status == Status::Unavailable {
-            "Retry-After: 1\r\n"
-        } else {
-            ""
-        };
+        let retry = if status == Status::Unavailable { "Retry-After: 1\r\n" } else { "" };
         let length = self.body.len();
         let mut written = http::write_head(text, status, content_type, length, request.keep_alive, retry);
         if !request.head_only {
@@ -1077,11 +1003,7 @@ struct Suppressed(u64);
 
 impl fmt::Display for Suppressed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0 == 0 {
-            Ok(())
-        } else {
-            write!(f, " ({} more like this were not logged)", self.0)
-        }
+        if self.0 == 0 { Ok(()) } else { write!(f, " ({} more like this were not logged)", self.0) }
     }
 }
 
@@ -1102,11 +1024,7 @@ fn millis(time: Duration) -> u64 {
 
 /// A frame rate as the text block states it.
 fn rounded(fps: f64) -> u32 {
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "saturating is meant"
-    )]
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturating is meant")]
     let whole = fps.round() as u32;
     whole
 }

@@ -51,20 +51,12 @@ impl Network {
         };
         match (*self, peer) {
             (Network::Unix, Peer::Unix) => true,
-            (
-                Network::Ip {
-                    address: IpAddr::V4(net),
-                    bits,
-                },
-                Peer::Ip(IpAddr::V4(ip)),
-            ) => same(net.to_bits().into(), ip.to_bits().into(), 32, bits),
-            (
-                Network::Ip {
-                    address: IpAddr::V6(net),
-                    bits,
-                },
-                Peer::Ip(IpAddr::V6(ip)),
-            ) => same(net.to_bits(), ip.to_bits(), 128, bits),
+            (Network::Ip { address: IpAddr::V4(net), bits }, Peer::Ip(IpAddr::V4(ip))) => {
+                same(net.to_bits().into(), ip.to_bits().into(), 32, bits)
+            }
+            (Network::Ip { address: IpAddr::V6(net), bits }, Peer::Ip(IpAddr::V6(ip))) => {
+                same(net.to_bits(), ip.to_bits(), 128, bits)
+            }
             _ => false,
         }
     }
@@ -81,11 +73,7 @@ impl FromStr for Network {
         let address: IpAddr = address.parse().map_err(|_| BadNetwork)?;
         let most = if address.is_ipv4() { 32 } else { 128 };
         let bits = bits.map_or(Ok(most), |b| b.parse::<u8>().map_err(|_| BadNetwork))?;
-        if bits <= most {
-            Ok(Network::Ip { address, bits })
-        } else {
-            Err(BadNetwork)
-        }
+        if bits <= most { Ok(Network::Ip { address, bits }) } else { Err(BadNetwork) }
     }
 }
 
@@ -112,14 +100,8 @@ impl std::error::Error for BadNetwork {}
 
 /// Who may stop the server through the Python protocol unless configured: this machine.
 pub const THIS_MACHINE: [Network; 3] = [
-    Network::Ip {
-        address: IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
-        bits: 8,
-    },
-    Network::Ip {
-        address: IpAddr::V6(std::net::Ipv6Addr::LOCALHOST),
-        bits: 128,
-    },
+    Network::Ip { address: IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), bits: 8 },
+    Network::Ip { address: IpAddr::V6(std::net::Ipv6Addr::LOCALHOST), bits: 128 },
     Network::Unix,
 ];
 
@@ -135,10 +117,7 @@ mod tests {
     #[test]
     fn networks_contain_what_shares_their_prefix() {
         assert!(within("127.0.0.0/8", "127.9.9.9"));
-        assert!(
-            within("127.0.0.0/8", "::ffff:127.0.0.1"),
-            "mapped addresses count as IPv4"
-        );
+        assert!(within("127.0.0.0/8", "::ffff:127.0.0.1"), "mapped addresses count as IPv4");
         assert!(!within("127.0.0.0/8", "128.0.0.1"));
         assert!(within("10.1.2.3", "10.1.2.3") && !within("10.1.2.3", "10.1.2.4"));
         assert!(within("0.0.0.0/0", "8.8.8.8") && !within("0.0.0.0/0", "::1"));
@@ -147,24 +126,12 @@ mod tests {
             Network::Unix.contains(Peer::Unix)
                 && !Network::Unix.contains("::1".parse::<IpAddr>().unwrap().into())
         );
-        assert!(
-            THIS_MACHINE
-                .iter()
-                .any(|n| n.contains("::1".parse::<IpAddr>().unwrap().into()))
-        );
+        assert!(THIS_MACHINE.iter().any(|n| n.contains("::1".parse::<IpAddr>().unwrap().into())));
     }
 
     #[test]
     fn nonsense_is_refused() {
-        for text in [
-            "",
-            "localhost",
-            "10.0.0.0/33",
-            "::/129",
-            "10.0.0.0/",
-            "10.0.0.0/-1",
-            "unix/8",
-        ] {
+        for text in ["", "localhost", "10.0.0.0/33", "::/129", "10.0.0.0/", "10.0.0.0/-1", "unix/8"] {
             assert_eq!(text.parse::<Network>(), Err(BadNetwork), "{text}");
         }
     }

@@ -25,10 +25,7 @@ pub fn draw(image: &mut [u8], reason: &str, clock: &str, camera: &str) {
     line(image, TITLE, cut("NO SIGNAL", TITLE.columns()));
     let mut rest = reason;
     for row in 0..REASON_LINES {
-        let style = Style {
-            y: REASON.y + row * REASON_PITCH,
-            ..REASON
-        };
+        let style = Style { y: REASON.y + row * REASON_PITCH, ..REASON };
         if row + 1 == REASON_LINES {
             line(image, style, cut(rest, style.columns()));
         } else {
@@ -58,23 +55,11 @@ impl Style {
 
 /// Draws a text and what follows it, in the middle.
 fn line(image: &mut [u8], style: Style, (text, tail): (&str, &str)) {
-    let gap = if text.is_empty() || tail.is_empty() {
-        0
-    } else {
-        style.scale
-    };
+    let gap = if text.is_empty() || tail.is_empty() { 0 } else { style.scale };
     let (first, second) = (text::width(text, style.scale), text::width(tail, style.scale));
     let x = WIDTH.saturating_sub(first + gap + second) / 2;
     text::draw(image, WIDTH, x, style.y, style.scale, style.ink, text);
-    text::draw(
-        image,
-        WIDTH,
-        x + first + gap,
-        style.y,
-        style.scale,
-        style.ink,
-        tail,
-    );
+    text::draw(image, WIDTH, x + first + gap, style.y, style.scale, style.ink, tail);
 }
 
 /// The first line of `text`, at most `columns` characters, and what is left for the next lines. A word longer than a
@@ -84,11 +69,7 @@ fn wrap(text: &str, columns: usize) -> (&str, &str) {
     let Some((limit, next)) = text.char_indices().nth(columns) else {
         return (text, "");
     };
-    let end = if next.is_whitespace() {
-        Some(limit)
-    } else {
-        text[..limit].rfind(char::is_whitespace)
-    };
+    let end = if next.is_whitespace() { Some(limit) } else { text[..limit].rfind(char::is_whitespace) };
     let (first, rest) = text.split_at(end.unwrap_or(limit));
     (first.trim_end(), rest.trim_start())
 }
@@ -134,28 +115,12 @@ const MARGIN: usize = 24;
 const RULE_HEIGHT: usize = 2;
 const RULE_TOP: usize = 64;
 const RULE_BOTTOM: usize = 352;
-const CAMERA: Style = Style {
-    y: 32,
-    scale: 2,
-    ink: PLAIN,
-};
-const TITLE: Style = Style {
-    y: 116,
-    scale: 8,
-    ink: BRIGHT,
-};
-const REASON: Style = Style {
-    y: 222,
-    scale: 2,
-    ink: PLAIN,
-};
+const CAMERA: Style = Style { y: 32, scale: 2, ink: PLAIN };
+const TITLE: Style = Style { y: 116, scale: 8, ink: BRIGHT };
+const REASON: Style = Style { y: 222, scale: 2, ink: PLAIN };
 const REASON_LINES: usize = 3;
 const REASON_PITCH: usize = 28;
-const CLOCK: Style = Style {
-    y: 372,
-    scale: 3,
-    ink: BRIGHT,
-};
+const CLOCK: Style = Style { y: 372, scale: 3, ink: BRIGHT };
 const ELLIPSIS: &str = "...";
 
 #[cfg(test)]
@@ -184,10 +149,7 @@ mod tests {
 
     fn reason_lines(image: &[u8]) -> [bool; 3] {
         [0, 1, 2].map(|row| {
-            let style = Style {
-                y: REASON.y + row * REASON_PITCH,
-                ..REASON
-            };
+            let style = Style { y: REASON.y + row * REASON_PITCH, ..REASON };
             inked(image, style).iter().sum::<usize>() > 0
         })
     }
@@ -196,10 +158,7 @@ mod tests {
     fn says_what_it_should_where_it_should() {
         let image = picture("no sensor found", CLOCK_TEXT);
         assert!(image.iter().all(|pixel| usize::from(*pixel) < COLOURS.len()));
-        assert!(
-            inked(&image, TITLE).iter().all(|n| *n > 1000),
-            "the title fills the width"
-        );
+        assert!(inked(&image, TITLE).iter().all(|n| *n > 1000), "the title fills the width");
         assert!(inked(&image, CLOCK).iter().all(|n| *n > 100));
         assert!(inked(&image, CAMERA)[1] > 100);
         assert_eq!(reason_lines(&image), [true, false, false]);
@@ -214,11 +173,7 @@ mod tests {
         let image = picture("no sensor found", CLOCK_TEXT);
         assert_ne!(image, picture("no sensor fount", CLOCK_TEXT));
         assert_ne!(image, picture("no sensor found", "2026-11-24 13:05:10"));
-        assert_eq!(
-            image,
-            picture("  no sensor found\n", CLOCK_TEXT),
-            "nothing of an older picture is left"
-        );
+        assert_eq!(image, picture("  no sensor found\n", CLOCK_TEXT), "nothing of an older picture is left");
     }
 
     #[test]
@@ -229,11 +184,7 @@ mod tests {
         let long = "usbfs_memory_mb is 16 ".repeat(20);
         let image = picture(&long, CLOCK_TEXT);
         assert_eq!(reason_lines(&image), [true; 3]);
-        assert!(
-            image
-                .chunks(WIDTH)
-                .all(|row| row[..MARGIN - 2].iter().all(|pixel| *pixel == BACKGROUND))
-        );
+        assert!(image.chunks(WIDTH).all(|row| row[..MARGIN - 2].iter().all(|pixel| *pixel == BACKGROUND)));
         assert_eq!(image, picture(&format!("{long}and more"), CLOCK_TEXT));
 
         assert_eq!(wrap("move it to", 7), ("move it", "to"));

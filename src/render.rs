@@ -38,14 +38,7 @@ impl Renderer {
     /// Allocates everything that rendering needs.
     pub fn new(range: Range, camera: Camera, clock: LocalClock) -> Self {
         let encoder = png::Encoder::new(WIDTH, HEIGHT);
-        Self {
-            range,
-            table: Table::new(range),
-            encoder,
-            camera,
-            clock,
-            made: Made::default(),
-        }
+        Self { range, table: Table::new(range), encoder, camera, clock, made: Made::default() }
     }
 
     /// What the ring's slots must have room for.
@@ -86,11 +79,7 @@ impl Renderer {
         }
         match form {
             Form::Index => {
-                assert_eq!(
-                    slot.picture,
-                    Picture::Depth,
-                    "a placeholder is drawn when it is published"
-                );
+                assert_eq!(slot.picture, Picture::Depth, "a placeholder is drawn when it is published");
                 self.made.index += 1;
                 let Slot { depth, index, .. } = slot;
                 index.make(|out| {
@@ -148,12 +137,7 @@ impl Renderer {
             end: captured,
             event_id: 0,
         });
-        let Slot {
-            png,
-            protocol0,
-            compact,
-            ..
-        } = slot;
+        let Slot { png, protocol0, compact, .. } = slot;
         let png = png.bytes().expect("made above");
         let made = match form {
             pickle::Form::Protocol0 => protocol0,

@@ -62,11 +62,7 @@ pub struct Made {
 impl Made {
     fn with_room(bytes: usize) -> Self {
         // Zeroed memory comes from the system untouched: nothing is resident yet.
-        Self {
-            room: vec![0; bytes].into_boxed_slice(),
-            len: 0,
-            ready: false,
-        }
+        Self { room: vec![0; bytes].into_boxed_slice(), len: 0, ready: false }
     }
 
     /// The bytes, once made.
@@ -82,10 +78,7 @@ impl Made {
     pub fn make(&mut self, write: impl FnOnce(&mut [u8]) -> usize) {
         assert!(!self.ready, "a representation is made at most once a frame");
         let len = write(&mut self.room);
-        assert!(
-            len <= self.room.len(),
-            "a representation is as long as its room at most"
-        );
+        assert!(len <= self.room.len(), "a representation is as long as its room at most");
         self.len = len;
         self.ready = true;
     }
@@ -162,31 +155,17 @@ impl Slot {
     }
 
     fn clear(&mut self) {
-        for made in [
-            &mut self.index,
-            &mut self.png,
-            &mut self.protocol0,
-            &mut self.compact,
-            &mut self.depth_png,
-        ] {
+        for made in
+            [&mut self.index, &mut self.png, &mut self.protocol0, &mut self.compact, &mut self.depth_png]
+        {
             made.ready = false;
         }
     }
 
     /// Bytes of address space one slot takes.
     fn room(&self) -> usize {
-        let forms = [
-            Form::Index,
-            Form::Png,
-            Form::Protocol0,
-            Form::Compact,
-            Form::DepthPng,
-        ];
-        self.depth.len() * 2
-            + forms
-                .iter()
-                .map(|&form| self.made(form).room.len())
-                .sum::<usize>()
+        let forms = [Form::Index, Form::Png, Form::Protocol0, Form::Compact, Form::DepthPng];
+        self.depth.len() * 2 + forms.iter().map(|&form| self.made(form).room.len()).sum::<usize>()
     }
 }
 
@@ -244,10 +223,7 @@ impl Ring {
     /// [`Full`] when viewers pin all others; release those on the oldest and ask again.
     pub fn acquire(&mut self) -> Result<Filling, Full> {
         let Some(free) = self.states.iter().position(|s| *s == State::Free) else {
-            let oldest = self
-                .ready()
-                .filter(|&i| Some(i) != self.newest)
-                .min_by_key(|&i| self.serial_of(i));
+            let oldest = self.ready().filter(|&i| Some(i) != self.newest).min_by_key(|&i| self.serial_of(i));
             return Err(Full {
                 oldest: oldest.expect("with all slots taken, one older than the newest is pinned"),
             });
@@ -295,9 +271,7 @@ impl Ring {
         let newest = self.newest.filter(|&n| self.serial_of(n) > had)?;
         let mut chosen = newest;
         if self.pins(newest) == 0 && self.free() <= 1 {
-            let shared = self
-                .ready()
-                .filter(|&i| self.pins(i) > 0 && self.serial_of(i) > had);
+            let shared = self.ready().filter(|&i| self.pins(i) > 0 && self.serial_of(i) > had);
             chosen = shared.max_by_key(|&i| self.serial_of(i)).unwrap_or(newest);
         }
         if let State::Ready { pins } = &mut self.states[usize::from(chosen)] {
@@ -368,11 +342,7 @@ impl Ring {
                 matches!(self.states[usize::from(n)], State::Ready { .. }),
                 "the newest slot is not ready"
             );
-            assert_eq!(
-                self.serial_of(n),
-                self.serial,
-                "the newest slot is not the last published"
-            );
+            assert_eq!(self.serial_of(n), self.serial, "the newest slot is not the last published");
         }
     }
 }
@@ -394,12 +364,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn small() -> Ring {
-        Ring::new(Room {
-            png: 16,
-            protocol0: 16,
-            compact: 16,
-            depth_png: 16,
-        })
+        Ring::new(Room { png: 16, protocol0: 16, compact: 16, depth_png: 16 })
     }
 
     fn publish(ring: &mut Ring) -> u64 {
@@ -425,11 +390,7 @@ mod tests {
         publish(&mut ring);
         publish(&mut ring);
         let pin = ring.pin(had).expect("a newer frame");
-        assert_eq!(
-            ring.slot(&pin).serial(),
-            3,
-            "the frame between is skipped, not queued"
-        );
+        assert_eq!(ring.slot(&pin).serial(), 3, "the frame between is skipped, not queued");
         ring.release(pin);
     }
 
@@ -447,11 +408,7 @@ mod tests {
         ring.release(pin);
         for _ in 0..SLOTS {
             publish(&mut ring);
-            assert_eq!(
-                ring.newest().expect("published").bytes(Form::Png),
-                None,
-                "bytes of another frame"
-            );
+            assert_eq!(ring.newest().expect("published").bytes(Form::Png), None, "bytes of another frame");
         }
     }
 
@@ -489,17 +446,9 @@ mod tests {
         publish(&mut ring);
         assert_eq!(ring.free(), 1);
         let late = ring.pin(3).expect("a frame newer than 3");
-        assert_eq!(
-            ring.slot(&late).serial(),
-            6,
-            "the newest that is pinned already, not 7"
-        );
+        assert_eq!(ring.slot(&late).serial(), 6, "the newest that is pinned already, not 7");
         let fast = ring.pin(6).expect("a frame newer than 6");
-        assert_eq!(
-            ring.slot(&fast).serial(),
-            7,
-            "one who has had all shared ones is not held up"
-        );
+        assert_eq!(ring.slot(&fast).serial(), 7, "one who has had all shared ones is not held up");
         for pin in held.into_iter().chain([late, fast]) {
             ring.release(pin);
         }
@@ -514,10 +463,7 @@ mod tests {
             held.push(ring.pin(had).expect("a frame"));
         }
         let full = ring.acquire().expect_err("all slots are pinned");
-        let at = held
-            .iter()
-            .position(|p| p.holds(full))
-            .expect("somebody holds it");
+        let at = held.iter().position(|p| p.holds(full)).expect("somebody holds it");
         assert_eq!(ring.slot(&held[at]).serial(), 1, "the oldest");
         ring.release(held.remove(at));
         let filling = ring.acquire().expect("one is free now");

@@ -71,12 +71,7 @@ impl Notifier {
         }
         let usec = env::var("WATCHDOG_USEC").ok().and_then(|text| text.parse().ok());
         let interval = usec.map(|usec: u64| Duration::from_micros(usec / 2));
-        Self {
-            socket: socket.ok(),
-            interval,
-            next: Duration::ZERO,
-            next_status: Duration::ZERO,
-        }
+        Self { socket: socket.ok(), interval, next: Duration::ZERO, next_status: Duration::ZERO }
     }
 
     /// Viewers are served from now on.
@@ -92,10 +87,7 @@ impl Notifier {
     /// When [`Notifier::turn`] has something to say.
     pub fn due(&self) -> Option<Duration> {
         self.socket.as_ref()?;
-        Some(
-            self.interval
-                .map_or(self.next_status, |_| self.next.min(self.next_status)),
-        )
+        Some(self.interval.map_or(self.next_status, |_| self.next.min(self.next_status)))
     }
 
     /// Feeds the watchdog and refreshes the status line, each when its time has come.
@@ -155,9 +147,7 @@ struct Log {
 
 /// Starts the log at `level`.
 pub fn start_log(level: log::LevelFilter) {
-    let log = Box::leak(Box::new(Log {
-        journal: env::var_os("JOURNAL_STREAM").is_some(),
-    }));
+    let log = Box::leak(Box::new(Log { journal: env::var_os("JOURNAL_STREAM").is_some() }));
     // Fails only if a log was started before, which then stays.
     if log::set_logger(log).is_ok() {
         log::set_max_level(level);
@@ -193,9 +183,7 @@ struct Line {
 
 impl Line {
     fn new() -> Self {
-        Self {
-            text: heapless::String::new(),
-        }
+        Self { text: heapless::String::new() }
     }
 
     fn ended(&mut self) -> &[u8] {
@@ -271,13 +259,7 @@ mod tests {
         notifier.ready();
         for second in 0..6 {
             assert!(notifier.due().is_some());
-            notifier.turn(
-                Duration::from_secs(second),
-                "demo",
-                Some(&SourceError::Silent),
-                29.9,
-                3,
-            );
+            notifier.turn(Duration::from_secs(second), "demo", Some(&SourceError::Silent), 29.9, 3);
         }
         notifier.stopping();
         theirs.set_nonblocking(true).expect("set");
@@ -290,10 +272,7 @@ mod tests {
         assert_eq!(heard.first().map(String::as_str), Some("READY=1"));
         assert_eq!(heard.last().map(String::as_str), Some("STOPPING=1"));
         assert_eq!(heard.iter().filter(|m| *m == "WATCHDOG=1").count(), 3);
-        let status = heard
-            .iter()
-            .filter(|m| m.starts_with("STATUS=demo: the sensor is connected"))
-            .count();
+        let status = heard.iter().filter(|m| m.starts_with("STATUS=demo: the sensor is connected")).count();
         assert_eq!(status, 2);
     }
 }

@@ -76,10 +76,7 @@ const fn parse(art: &[[&str; GLYPH_HEIGHT]; BANDS]) -> [[u8; GLYPH_HEIGHT]; GLYP
         let row = at / GLYPH_WIDTH % GLYPH_HEIGHT;
         let glyph = at / GLYPH_WIDTH / GLYPH_HEIGHT;
         let line = art[glyph / PER_BAND][row].as_bytes();
-        assert!(
-            line.len() == PER_BAND * ADVANCE - 1,
-            "a row of the drawing has another length"
-        );
+        assert!(line.len() == PER_BAND * ADVANCE - 1, "a row of the drawing has another length");
         match line[glyph % PER_BAND * ADVANCE + column] {
             b'#' => font[glyph][row] |= 1 << column,
             b'.' => {}
@@ -171,10 +168,7 @@ mod tests {
     /// The image as rows of `#` (ink 1) and `.` (untouched).
     fn art(image: &[u8], width: usize) -> Vec<String> {
         let pixel = |p: &u8| if *p == 0 { '.' } else { '#' };
-        image
-            .chunks_exact(width)
-            .map(|row| row.iter().map(pixel).collect())
-            .collect()
+        image.chunks_exact(width).map(|row| row.iter().map(pixel).collect()).collect()
     }
 
     #[test]
@@ -208,13 +202,7 @@ mod tests {
     fn no_two_characters_look_alike() {
         for (i, a) in FONT.iter().enumerate() {
             for (j, b) in FONT.iter().enumerate().skip(i + 1) {
-                assert_ne!(
-                    a,
-                    b,
-                    "{:?} and {:?}",
-                    (i as u8 + 32) as char,
-                    (j as u8 + 32) as char
-                );
+                assert_ne!(a, b, "{:?} and {:?}", (i as u8 + 32) as char, (j as u8 + 32) as char);
             }
         }
     }

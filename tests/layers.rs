@@ -15,25 +15,12 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("ring", &["source"]),
     ("placeholder", &["source", "text"]),
     ("proto", &["camera"]),
-    (
-        "render",
-        &[
-            "camera",
-            "colormap",
-            "encode",
-            "placeholder",
-            "proto",
-            "ring",
-            "source",
-        ],
-    ),
+    ("render", &["camera", "colormap", "encode", "placeholder", "proto", "ring", "source"]),
     ("metrics", &["camera", "proto", "render", "source"]),
     ("service", &["source"]),
     (
         "net_poll",
-        &[
-            "camera", "clock", "colormap", "metrics", "peer", "proto", "render", "ring", "service", "source",
-        ],
+        &["camera", "clock", "colormap", "metrics", "peer", "proto", "render", "ring", "service", "source"],
     ),
     ("config", &["colormap", "net_poll", "peer", "proto", "source"]),
 ];
@@ -43,11 +30,7 @@ fn modules_use_only_what_comes_before_them() {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut seen = 0;
     for file in rust_files(&src) {
-        let inside = file
-            .strip_prefix(&src)
-            .expect("below src")
-            .to_string_lossy()
-            .into_owned();
+        let inside = file.strip_prefix(&src).expect("below src").to_string_lossy().into_owned();
         let module = inside.split(['/', '.']).next().expect("a name");
         if matches!(module, "main" | "lib") {
             continue;
@@ -67,10 +50,7 @@ fn modules_use_only_what_comes_before_them() {
             }
         }
     }
-    assert!(
-        seen > 30,
-        "the scan sees only {seen} uses: it looks in the wrong place"
-    );
+    assert!(seen > 30, "the scan sees only {seen} uses: it looks in the wrong place");
 }
 
 #[test]
@@ -89,15 +69,9 @@ fn protocols_own_no_socket_no_clock_and_no_heap() {
             "Box<",
             "format!",
         ] {
-            let at = non_test(&text)
-                .find(word)
-                .filter(|_| word != "Vec<u8>" || text.contains("std::vec"));
+            let at = non_test(&text).find(word).filter(|_| word != "Vec<u8>" || text.contains("std::vec"));
             let heapless = non_test(&text).contains(&format!("heapless::{word}"));
-            assert!(
-                at.is_none() || heapless,
-                "{}: {word} has no place in a protocol",
-                file.display()
-            );
+            assert!(at.is_none() || heapless, "{}: {word} has no place in a protocol", file.display());
         }
     }
 }
@@ -108,13 +82,7 @@ fn unsafe_stays_behind_its_doors() {
     for file in rust_files(&root.join("src")) {
         let text = fs::read_to_string(&file).expect("readable");
         let lines = text.lines().filter(|l| !l.trim_start().starts_with("//"));
-        assert!(
-            !lines
-                .clone()
-                .any(|l| l.contains("unsafe ") || l.contains("unsafe{")),
-            "{}",
-            file.display()
-        );
+        assert!(!lines.clone().any(|l| l.contains("unsafe ") || l.contains("unsafe{")), "{}", file.display());
     }
 }
 
@@ -135,26 +103,14 @@ fn rust_files(folder: &Path) -> Vec<PathBuf> {
 
 /// Tests may use what they like; they stand last in a file.
 fn non_test(text: &str) -> &str {
-    text.split("\n#[cfg(test)]\nmod tests")
-        .next()
-        .expect("the first part")
+    text.split("\n#[cfg(test)]\nmod tests").next().expect("the first part")
 }
 
 /// `a::b`, `{a, b::c}` → the module names at the front.
 fn names(part: &str) -> Vec<String> {
-    let name = |text: &str| {
-        text.chars()
-            .take_while(|c| c.is_alphanumeric() || *c == '_')
-            .collect::<String>()
-    };
+    let name = |text: &str| text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
     match part.strip_prefix('{') {
         None => vec![name(part)],
-        Some(list) => list
-            .split('}')
-            .next()
-            .expect("a list")
-            .split(',')
-            .map(|n| name(n.trim()))
-            .collect(),
+        Some(list) => list.split('}').next().expect("a list").split(',').map(|n| name(n.trim())).collect(),
     }
 }

@@ -1,10 +1,7 @@
 //! After start-up, serving allocates nothing: a counting allocator over the whole process.
 //!
 //! The viewers live in the same process, so they too are written without the heap once they run.
-#![allow(
-    unsafe_code,
-    reason = "a global allocator is unsafe by its trait; this one is for this test only"
-)]
+#![allow(unsafe_code, reason = "a global allocator is unsafe by its trait; this one is for this test only")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::io::{Read, Write};
@@ -88,9 +85,7 @@ fn serve(form: pickle::Form) {
         shutdown_from: THIS_MACHINE.to_vec(),
     };
     let server = Server::new(settings, feed, renderer, None, notifier, now).expect("started");
-    let Some(Address::Tcp(address)) = server.addresses().next() else {
-        panic!("no address")
-    };
+    let Some(Address::Tcp(address)) = server.addresses().next() else { panic!("no address") };
     let server = thread::spawn(move || server.run(&clock).expect("ran"));
     let others = [
         thread::spawn(move || stream(address)),
@@ -110,19 +105,12 @@ fn serve(form: pickle::Form) {
 
     STOP.store(true, Ordering::Relaxed);
     for other in others {
-        assert!(
-            other.join().expect("a viewer failed") > 20,
-            "a viewer saw next to nothing"
-        );
+        assert!(other.join().expect("a viewer failed") > 20, "a viewer saw next to nothing");
     }
     viewer.write_all(b"2").expect("written");
     assert_eq!(server.join().expect("the server failed"), Stop::Viewer);
     let mut message = [0; 64];
-    assert!(
-        manager
-            .recv(&mut message)
-            .is_ok_and(|n| message.starts_with(b"READY=1") && n == 7)
-    );
+    assert!(manager.recv(&mut message).is_ok_and(|n| message.starts_with(b"READY=1") && n == 7));
     std::fs::remove_file(&path).expect("removed");
     assert_eq!(after - before, 0, "allocations in {FRAMES} frames of {form:?}");
 }
@@ -148,16 +136,11 @@ fn frames(viewer: &mut TcpStream, buffer: &mut [u8], count: u64) {
 /// Watches the stream; returns the blocks read.
 fn stream(address: SocketAddr) -> u64 {
     let mut viewer = connect(address);
-    viewer
-        .write_all(b"GET /stream HTTP/1.1\r\n\r\n")
-        .expect("written");
+    viewer.write_all(b"GET /stream HTTP/1.1\r\n\r\n").expect("written");
     let mut buffer = [0; 1 << 14];
     let mut blocks = 0;
     while !STOP.load(Ordering::Relaxed) {
-        assert!(
-            viewer.read(&mut buffer).expect("the stream") > 0,
-            "the stream ended"
-        );
+        assert!(viewer.read(&mut buffer).expect("the stream") > 0, "the stream ended");
         blocks += 1;
     }
     blocks

@@ -55,11 +55,7 @@ impl Encoder {
     /// # Panics
     /// If a slice has another size than stated, which is a bug of the caller.
     pub fn indexed(&mut self, index: &[u8], palette: &[u8], out: &mut [u8]) -> usize {
-        assert_eq!(
-            index.len(),
-            self.width * self.height,
-            "an index image has one byte per pixel"
-        );
+        assert_eq!(index.len(), self.width * self.height, "an index image has one byte per pixel");
         let row = self.width + 1;
         let filtered = &mut self.filtered[..row * self.height];
         for (out, pixels) in filtered.chunks_exact_mut(row).zip(index.chunks_exact(self.width)) {
@@ -67,14 +63,7 @@ impl Encoder {
         }
         let zlib = deflate(filtered, &mut self.zlib);
         let shape = (self.width, self.height);
-        frame(
-            shape,
-            png::ColorType::Indexed,
-            png::BitDepth::Eight,
-            Some(palette),
-            zlib,
-            out,
-        )
+        frame(shape, png::ColorType::Indexed, png::BitDepth::Eight, Some(palette), zlib, out)
     }
 
     /// Encodes millimetres as a 16-bit grey PNG and returns its length.
@@ -85,38 +74,20 @@ impl Encoder {
     /// # Panics
     /// If a slice has another size than stated, which is a bug of the caller.
     pub fn depth(&mut self, depth: &[u16], out: &mut [u8]) -> usize {
-        assert_eq!(
-            depth.len(),
-            self.width * self.height,
-            "a depth image has one sample per pixel"
-        );
+        assert_eq!(depth.len(), self.width * self.height, "a depth image has one sample per pixel");
         let row = 2 * self.width + 1;
-        for (out, samples) in self
-            .filtered
-            .chunks_exact_mut(row)
-            .zip(depth.chunks_exact(self.width))
-        {
+        for (out, samples) in self.filtered.chunks_exact_mut(row).zip(depth.chunks_exact(self.width)) {
             sub16(out, samples);
         }
         let zlib = deflate(&self.filtered, &mut self.zlib);
         let shape = (self.width, self.height);
-        frame(
-            shape,
-            png::ColorType::Grayscale,
-            png::BitDepth::Sixteen,
-            None,
-            zlib,
-            out,
-        )
+        frame(shape, png::ColorType::Grayscale, png::BitDepth::Sixteen, None, zlib, out)
     }
 }
 
 impl fmt::Debug for Encoder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Encoder")
-            .field("width", &self.width)
-            .field("height", &self.height)
-            .finish()
+        f.debug_struct("Encoder").field("width", &self.width).field("height", &self.height).finish()
     }
 }
 
@@ -223,10 +194,7 @@ mod tests {
         let len = Encoder::new(w, h).indexed(&index, &JET, &mut out);
         let (info, pixels, palette) = decode(&out[..len]);
         assert_eq!((info.width, info.height), (37, 19));
-        assert_eq!(
-            (info.color_type, info.bit_depth),
-            (png::ColorType::Indexed, png::BitDepth::Eight)
-        );
+        assert_eq!((info.color_type, info.bit_depth), (png::ColorType::Indexed, png::BitDepth::Eight));
         assert_eq!(pixels, index);
         assert_eq!(palette.expect("PLTE"), JET);
         assert_eq!(&out[len - 12..len], b"\0\0\0\0IEND\xae\x42\x60\x82");
@@ -239,14 +207,8 @@ mod tests {
         let mut out = vec![0; depth_bound(w, h)];
         let len = Encoder::new(w, h).depth(&depth, &mut out);
         let (info, pixels, _) = decode(&out[..len]);
-        assert_eq!(
-            (info.color_type, info.bit_depth),
-            (png::ColorType::Grayscale, png::BitDepth::Sixteen)
-        );
-        let back: Vec<u16> = pixels
-            .chunks_exact(2)
-            .map(|b| u16::from_be_bytes([b[0], b[1]]))
-            .collect();
+        assert_eq!((info.color_type, info.bit_depth), (png::ColorType::Grayscale, png::BitDepth::Sixteen));
+        let back: Vec<u16> = pixels.chunks_exact(2).map(|b| u16::from_be_bytes([b[0], b[1]])).collect();
         assert_eq!(back, depth);
     }
 
@@ -268,17 +230,10 @@ mod tests {
         }
         assert!(longest > w * h * 11 / 8, "no ramp met the long codes: {longest}");
         let bytes = noise(2 * w * h, 9);
-        let depth: Vec<u16> = bytes
-            .chunks_exact(2)
-            .map(|b| u16::from_le_bytes([b[0], b[1]]))
-            .collect();
+        let depth: Vec<u16> = bytes.chunks_exact(2).map(|b| u16::from_le_bytes([b[0], b[1]])).collect();
         let mut out = vec![0; depth_bound(w, h)];
         let len = encoder.depth(&depth, &mut out);
         let back = decode(&out[..len]).1;
-        assert!(
-            back.chunks_exact(2)
-                .zip(&depth)
-                .all(|(b, d)| u16::from_be_bytes([b[0], b[1]]) == *d)
-        );
+        assert!(back.chunks_exact(2).zip(&depth).all(|(b, d)| u16::from_be_bytes([b[0], b[1]]) == *d));
     }
 }

@@ -212,13 +212,7 @@ impl Out {
             Body::Fixed(bytes) => bytes.len(),
             Body::Slot(pin, form) => slot_bytes(ring, pin, *form).len(),
         };
-        *self = Out {
-            text,
-            body,
-            tail,
-            sent: 0,
-            total: text + body_len + tail.len(),
-        };
+        *self = Out { text, body, tail, sent: 0, total: text + body_len + tail.len() };
     }
 
     /// Whether a message was begun and [`Out::take_pin`] has not ended it.
@@ -281,10 +275,7 @@ pub(super) struct Text {
 
 impl Text {
     pub(super) fn with_room(bytes: usize) -> Self {
-        Self {
-            room: vec![0; bytes].into_boxed_slice(),
-            len: 0,
-        }
+        Self { room: vec![0; bytes].into_boxed_slice(), len: 0 }
     }
 
     pub(super) fn clear(&mut self) {
@@ -306,10 +297,7 @@ impl Text {
     /// Appends bytes, all or none.
     pub(super) fn write_bytes(&mut self, bytes: &[u8]) -> fmt::Result {
         let end = self.len + bytes.len();
-        self.room
-            .get_mut(self.len..end)
-            .ok_or(fmt::Error)?
-            .copy_from_slice(bytes);
+        self.room.get_mut(self.len..end).ok_or(fmt::Error)?.copy_from_slice(bytes);
         self.len = end;
         Ok(())
     }

@@ -24,14 +24,8 @@ impl Rig {
     }
 
     fn with(fps: u32, faults: &str, change: impl FnOnce(&mut Settings)) -> Self {
-        let now = Now {
-            mono: Duration::from_secs(100),
-            wall_us: 1_605_016_534_000_000,
-        };
-        let faults = faults
-            .split_whitespace()
-            .map(|f| f.parse().expect("a fault"))
-            .collect();
+        let now = Now { mono: Duration::from_secs(100), wall_us: 1_605_016_534_000_000 };
+        let faults = faults.split_whitespace().map(|f| f.parse().expect("a fault")).collect();
         let feed = Feed::new(Source::Demo(Demo::new(1)), fps, faults, now);
         let renderer = Renderer::new(Range::PYTHON, Camera::default(), LocalClock::utc());
         let mut settings = Settings {
@@ -43,21 +37,13 @@ impl Rig {
         };
         change(&mut settings);
         let server = Server::new(settings, feed, renderer, None, Notifier::default(), now).expect("started");
-        let Some(Address::Tcp(address)) = server.addresses().next() else {
-            panic!("no address")
-        };
-        Self {
-            server,
-            now,
-            port: address.port(),
-        }
+        let Some(Address::Tcp(address)) = server.addresses().next() else { panic!("no address") };
+        Self { server, now, port: address.port() }
     }
 
     fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(("127.0.0.1", self.port)).expect("connected");
-        stream
-            .set_read_timeout(Some(Duration::from_millis(1)))
-            .expect("set");
+        stream.set_read_timeout(Some(Duration::from_millis(1))).expect("set");
         stream
     }
 
@@ -77,11 +63,7 @@ impl Rig {
             if stop.is_some() {
                 return stop;
             }
-            idle = if self.server.events.is_empty() && !self.server.busy {
-                idle + 1
-            } else {
-                0
-            };
+            idle = if self.server.events.is_empty() && !self.server.busy { idle + 1 } else { 0 };
         }
         None
     }
@@ -109,13 +91,9 @@ impl Rig {
                 Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
                     if self.server.timeout(self.now) != Some(Duration::ZERO) && self.settle().is_none() {
                         // Nothing moved: one long look, then it is silence.
-                        stream
-                            .set_read_timeout(Some(Duration::from_millis(20)))
-                            .expect("set");
+                        stream.set_read_timeout(Some(Duration::from_millis(20))).expect("set");
                         let last = stream.read(&mut buffer);
-                        stream
-                            .set_read_timeout(Some(Duration::from_millis(1)))
-                            .expect("set");
+                        stream.set_read_timeout(Some(Duration::from_millis(1))).expect("set");
                         match last {
                             Ok(0) => return (heard, true),
                             Ok(n) => heard.extend_from_slice(&buffer[..n]),
@@ -179,10 +157,7 @@ impl Rig {
 }
 
 fn text_of(message: &[u8]) -> String {
-    String::from_utf8(message[4..pickle::HEADER_LEN].to_vec())
-        .expect("UTF-8")
-        .trim_end_matches('\0')
-        .into()
+    String::from_utf8(message[4..pickle::HEADER_LEN].to_vec()).expect("UTF-8").trim_end_matches('\0').into()
 }
 
 #[test]
@@ -190,11 +165,7 @@ fn a_viewer_asks_and_is_answered_with_each_frame_once() {
     let mut rig = Rig::new(10, "");
     let mut viewer = rig.say(b"0");
     let first = rig.message(&mut viewer);
-    assert!(
-        text_of(&first).contains("-StartTime: 2020:11:10:13:55:34"),
-        "{}",
-        text_of(&first)
-    );
+    assert!(text_of(&first).contains("-StartTime: 2020:11:10:13:55:34"), "{}", text_of(&first));
     viewer.write_all(b"0").expect("written");
     assert_eq!(rig.hear(&mut viewer, |_| false).0, b"", "the same frame twice");
     rig.pass(Duration::from_millis(100));
@@ -204,11 +175,7 @@ fn a_viewer_asks_and_is_answered_with_each_frame_once() {
     assert!(rig.hear(&mut viewer, |_| false).1, "goodbye did not close");
     assert_eq!(rig.closed(Close::Goodbye), 1);
     assert_eq!(rig.server.world.viewers, 0);
-    assert_eq!(
-        rig.server.world.ring.free(),
-        crate::ring::SLOTS - 1,
-        "a slot is still pinned"
-    );
+    assert_eq!(rig.server.world.ring.free(), crate::ring::SLOTS - 1, "a slot is still pinned");
 }
 
 #[test]
@@ -251,9 +218,7 @@ fn a_half_closed_viewer_gets_the_replies_it_is_owed() {
     let mut rest = &heard[..];
     for n in 0..3 {
         let len = u32::from_be_bytes(rest[..4].try_into().expect("a header")) as usize;
-        rest = rest
-            .get(pickle::HEADER_LEN + len..)
-            .unwrap_or_else(|| panic!("reply {n} is cut"));
+        rest = rest.get(pickle::HEADER_LEN + len..).unwrap_or_else(|| panic!("reply {n} is cut"));
     }
     assert!(rest.is_empty());
     assert_eq!(rig.server.world.feed.seq(), 3, "three requests, three frames");
@@ -267,14 +232,8 @@ fn garbage_ends_one_connection_and_is_counted() {
         assert!(rig.hear(&mut peer, |_| false).1, "{bytes:?} stayed");
     }
     assert_eq!(rig.closed(Close::UnknownByte(0)), 4);
-    assert!(
-        rig.response("GIMME\r\n\r\n")
-            .starts_with("HTTP/1.1 400 Bad Request\r\n")
-    );
-    assert!(
-        rig.response("GET /nowhere HTTP/1.1\r\n\r\n")
-            .contains("there is no such page")
-    );
+    assert!(rig.response("GIMME\r\n\r\n").starts_with("HTTP/1.1 400 Bad Request\r\n"));
+    assert!(rig.response("GET /nowhere HTTP/1.1\r\n\r\n").contains("there is no such page"));
 }
 
 #[test]
@@ -309,23 +268,11 @@ fn a_head_of_a_megabyte_is_answered_and_closed() {
 #[test]
 fn http_says_what_it_is_asked() {
     let mut rig = Rig::new(10, "");
-    assert!(
-        rig.response("GET /healthz HTTP/1.1\r\n\r\n")
-            .ends_with("\r\n\r\nok\n")
-    );
-    assert!(
-        rig.response("GET /readyz HTTP/1.1\r\n\r\n")
-            .ends_with("\r\n\r\nready\n")
-    );
-    assert!(
-        rig.response("GET / HTTP/1.1\r\n\r\n")
-            .contains("Content-Security-Policy: default-src 'none'")
-    );
+    assert!(rig.response("GET /healthz HTTP/1.1\r\n\r\n").ends_with("\r\n\r\nok\n"));
+    assert!(rig.response("GET /readyz HTTP/1.1\r\n\r\n").ends_with("\r\n\r\nready\n"));
+    assert!(rig.response("GET / HTTP/1.1\r\n\r\n").contains("Content-Security-Policy: default-src 'none'"));
     let state = rig.response("GET /state HTTP/1.1\r\n\r\n");
-    assert!(
-        state.contains(r#""online":true"#) && state.contains(r#""seq":1,"#),
-        "{state}"
-    );
+    assert!(state.contains(r#""online":true"#) && state.contains(r#""seq":1,"#), "{state}");
     let snapshot = rig.response("GET /snapshot HTTP/1.1\r\n\r\n");
     for field in [
         "X-Timestamp: 1605016534.000000",
@@ -341,11 +288,7 @@ fn http_says_what_it_is_asked() {
     assert!(head.ends_with("boundary=boundarydonotcross\r\n\r\n"), "{head}");
     let both = rig.response("GET /healthz HTTP/1.1\r\n\r\nGET /nowhere HTTP/1.1\r\n\r\n");
     assert_eq!(both.matches("HTTP/1.1 ").count(), 2);
-    assert_eq!(
-        rig.server.world.ring.free(),
-        crate::ring::SLOTS - 1,
-        "a slot is still pinned"
-    );
+    assert_eq!(rig.server.world.ring.free(), crate::ring::SLOTS - 1, "a slot is still pinned");
 }
 
 #[test]
@@ -358,10 +301,7 @@ fn the_stream_has_every_frame_and_a_boundary_behind_each() {
         rig.follow(&mut viewer, &mut heard);
     }
     let text = String::from_utf8_lossy(&heard);
-    let seqs: Vec<_> = text
-        .lines()
-        .filter_map(|l| l.strip_prefix("X-Depthcast-Seq: "))
-        .collect();
+    let seqs: Vec<_> = text.lines().filter_map(|l| l.strip_prefix("X-Depthcast-Seq: ")).collect();
     assert_eq!(seqs, ["1", "2", "3", "4", "5", "6"]);
     assert!(!text.contains("X-Depthcast-Dropped: 1"));
 }
@@ -377,16 +317,10 @@ fn a_silent_connection_is_closed_and_a_waiting_viewer_is_not() {
     assert_eq!(rig.connections(), 3);
     rig.pass(Duration::from_secs(3));
     assert_eq!(rig.connections(), 1);
-    assert_eq!(
-        (rig.closed(Close::Silent), rig.closed(Close::SlowRequest)),
-        (1, 1)
-    );
+    assert_eq!((rig.closed(Close::Silent), rig.closed(Close::SlowRequest)), (1, 1));
     assert!(rig.hear(&mut silent, |_| false).1 && rig.hear(&mut slow, |_| false).1);
     viewer.write_all(b"0").expect("written");
-    assert!(
-        rig.message(&mut viewer).len() > pickle::HEADER_LEN,
-        "the placeholder"
-    );
+    assert!(rig.message(&mut viewer).len() > pickle::HEADER_LEN, "the placeholder");
 }
 
 #[test]
@@ -407,13 +341,8 @@ fn a_viewer_that_never_reads_is_closed_and_holds_nobody_up() {
     let last = rig.server.world.feed.seq();
     assert_eq!(rig.closed(Close::Stalled), 1);
     let text = String::from_utf8_lossy(&heard);
-    let seqs = text
-        .lines()
-        .filter_map(|l| l.strip_prefix("X-Depthcast-Seq: ")?.parse::<u64>().ok());
-    assert!(
-        seqs.eq(1..=rig.server.world.feed.seq()),
-        "the other viewer missed a frame"
-    );
+    let seqs = text.lines().filter_map(|l| l.strip_prefix("X-Depthcast-Seq: ")?.parse::<u64>().ok());
+    assert!(seqs.eq(1..=last), "the other viewer missed a frame");
     drop(stuck);
 }
 
@@ -422,25 +351,16 @@ fn one_viewer_too_many_is_refused_and_told() {
     let mut rig = Rig::new(10, "");
     let viewers: Vec<_> = (0..4).map(|_| rig.say(b"0")).collect();
     rig.settle();
-    assert!(
-        rig.response("GET /stream HTTP/1.1\r\n\r\n")
-            .starts_with("HTTP/1.1 503 ")
-    );
+    assert!(rig.response("GET /stream HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 503 "));
     let mut fifth = rig.say(b"0");
     assert_eq!(rig.hear(&mut fifth, |_| false), (Vec::new(), true));
     assert_eq!(rig.closed(Close::Full), 2);
-    assert!(
-        rig.response("GET /healthz HTTP/1.1\r\n\r\n").contains("200 OK"),
-        "the lobby is open"
-    );
+    assert!(rig.response("GET /healthz HTTP/1.1\r\n\r\n").contains("200 OK"), "the lobby is open");
     drop(viewers);
     rig.settle();
     rig.pass(Duration::from_millis(200));
     let mut next = rig.say(b"0");
-    assert!(
-        rig.message(&mut next).len() > pickle::HEADER_LEN,
-        "places are free again"
-    );
+    assert!(rig.message(&mut next).len() > pickle::HEADER_LEN, "places are free again");
 }
 
 #[test]
@@ -474,10 +394,7 @@ fn a_vanished_source_shows_the_placeholder_and_comes_back() {
                     state.contains(r#""state":"not_found""#) && state.contains(r#""online":false"#),
                     "{state}"
                 );
-                assert!(
-                    rig.response("GET /snapshot HTTP/1.1\r\n\r\n")
-                        .contains("X-Depthcast-Online: false")
-                );
+                assert!(rig.response("GET /snapshot HTTP/1.1\r\n\r\n").contains("X-Depthcast-Online: false"));
                 let depth = rig.response("GET /depth.png HTTP/1.1\r\n\r\n");
                 assert!(
                     depth.starts_with("HTTP/1.1 503 ") && depth.contains("Retry-After: 1\r\n"),
@@ -486,29 +403,18 @@ fn a_vanished_source_shows_the_placeholder_and_comes_back() {
             }
             103_500 => {
                 let ready = rig.response("GET /readyz HTTP/1.1\r\n\r\n");
-                assert!(
-                    ready.starts_with("HTTP/1.1 503 ") && ready.contains("sensor not found"),
-                    "{ready}"
-                );
+                assert!(ready.starts_with("HTTP/1.1 503 ") && ready.contains("sensor not found"), "{ready}");
             }
             _ => {}
         }
     }
     let text = String::from_utf8_lossy(&heard);
-    let online: Vec<_> = text
-        .lines()
-        .filter_map(|l| l.strip_prefix("X-Depthcast-Online: "))
-        .collect();
+    let online: Vec<_> = text.lines().filter_map(|l| l.strip_prefix("X-Depthcast-Online: ")).collect();
     let gone = online.iter().filter(|o| **o == "false").count();
-    assert!(
-        (3..=5).contains(&gone),
-        "{gone} placeholders in about four seconds"
-    );
+    assert!((3..=5).contains(&gone), "{gone} placeholders in about four seconds");
     assert_eq!(online.last(), Some(&"true"));
-    let seqs: Vec<u64> = text
-        .lines()
-        .filter_map(|l| l.strip_prefix("X-Depthcast-Seq: ")?.parse().ok())
-        .collect();
+    let seqs: Vec<u64> =
+        text.lines().filter_map(|l| l.strip_prefix("X-Depthcast-Seq: ")?.parse().ok()).collect();
     assert!(seqs.is_sorted(), "{seqs:?}");
     assert!(rig.response("GET /readyz HTTP/1.1\r\n\r\n").ends_with("ready\n"));
 }
@@ -526,9 +432,7 @@ fn the_wall_clock_may_jump() {
         assert!(text_of(&rig.message(&mut python)).contains("-StartTime: "));
     }
     let text = String::from_utf8_lossy(&heard);
-    let seqs = text
-        .lines()
-        .filter_map(|l| l.strip_prefix("X-Depthcast-Seq: ")?.parse::<u64>().ok());
+    let seqs = text.lines().filter_map(|l| l.strip_prefix("X-Depthcast-Seq: ")?.parse::<u64>().ok());
     assert!(seqs.eq(1..=6));
 }
 
@@ -545,8 +449,5 @@ fn a_turn_with_nothing_to_do_waits_for_the_next_frame() {
     let mut rig = Rig::new(NOMINAL_FPS, "");
     rig.settle();
     let wait = rig.server.timeout(rig.now).expect("a frame is due");
-    assert!(
-        wait > Duration::from_millis(30) && wait <= Duration::from_millis(34),
-        "{wait:?}"
-    );
+    assert!(wait > Duration::from_millis(30) && wait <= Duration::from_millis(34), "{wait:?}");
 }

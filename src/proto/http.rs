@@ -48,11 +48,7 @@ pub struct Request {
 
 impl Request {
     fn refused(status: Status, why: &'static str) -> Self {
-        Self {
-            target: Target::Refused(status, why),
-            head_only: false,
-            keep_alive: false,
-        }
+        Self { target: Target::Refused(status, why), head_only: false, keep_alive: false }
     }
 }
 
@@ -132,9 +128,7 @@ impl Machine {
     /// Takes bytes, at most [`Machine::room`] of them (what is beyond that is ignored).
     pub fn receive(&mut self, bytes: &[u8]) {
         let n = bytes.len().min(self.room());
-        self.head
-            .extend_from_slice(&bytes[..n])
-            .expect("no more than there is room for");
+        self.head.extend_from_slice(&bytes[..n]).expect("no more than there is room for");
         self.read();
     }
 
@@ -178,11 +172,7 @@ impl Machine {
             return;
         }
         // Empty lines before a request are to be ignored (RFC 9112, section 2.2).
-        let blank = self
-            .head
-            .iter()
-            .take_while(|b| matches!(b, b'\r' | b'\n'))
-            .count();
+        let blank = self.head.iter().take_while(|b| matches!(b, b'\r' | b'\n')).count();
         self.consume(blank);
         let Some(end) = self.head_end() else {
             if self.head.is_full() {
@@ -248,10 +238,7 @@ pub fn parse(head: &[u8]) -> Request {
     let mut keep_alive = parsed.version == Some(1);
     for field in parsed.headers.iter() {
         let says = |token: &str| {
-            field
-                .value
-                .split(|b| *b == b',')
-                .any(|v| v.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
+            field.value.split(|b| *b == b',').any(|v| v.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
         };
         if field.name.eq_ignore_ascii_case("connection") {
             if says("close") {
@@ -270,18 +257,12 @@ pub fn parse(head: &[u8]) -> Request {
         return Request::refused(Status::MethodNotAllowed, "only GET and HEAD are served");
     }
     let target = target(parsed.path.unwrap_or_default());
-    Request {
-        target,
-        head_only: method == "HEAD",
-        keep_alive: keep_alive && target != Target::Stream,
-    }
+    Request { target, head_only: method == "HEAD", keep_alive: keep_alive && target != Target::Stream }
 }
 
 fn target(uri: &str) -> Target {
     // The absolute form is for proxies, but servers must take it (RFC 9112, section 3.2.2).
-    let uri = uri
-        .strip_prefix("http://")
-        .map_or(uri, |rest| rest.find('/').map_or("/", |at| &rest[at..]));
+    let uri = uri.strip_prefix("http://").map_or(uri, |rest| rest.find('/').map_or("/", |at| &rest[at..]));
     let (path, query) = uri.split_once('?').unwrap_or((uri, ""));
     match path {
         // mjpg-streamer's names for the same; its users add all kinds of keys behind them.
@@ -331,26 +312,13 @@ impl PictureFacts {
     pub fn write(&self, out: &mut impl Write) -> fmt::Result {
         let sign = if self.captured_us < 0 { "-" } else { "" };
         let us = self.captured_us.unsigned_abs();
-        write!(
-            out,
-            "X-Timestamp: {sign}{}.{:06}\r\n",
-            us / 1_000_000,
-            us % 1_000_000
-        )?;
+        write!(out, "X-Timestamp: {sign}{}.{:06}\r\n", us / 1_000_000, us % 1_000_000)?;
         write!(out, "X-Depthcast-Seq: {}\r\n", self.seq)?;
         if let Some(age) = self.age_ms {
             write!(out, "X-Depthcast-Age-Ms: {age}\r\n")?;
         }
-        write!(
-            out,
-            "X-Depthcast-Online: {}\r\nX-Depthcast-Dropped: {}\r\n",
-            self.online, self.dropped
-        )?;
-        write!(
-            out,
-            "X-Depthcast-Min-Mm: {}\r\nX-Depthcast-Max-Mm: {}\r\n",
-            self.min_mm, self.max_mm
-        )
+        write!(out, "X-Depthcast-Online: {}\r\nX-Depthcast-Dropped: {}\r\n", self.online, self.dropped)?;
+        write!(out, "X-Depthcast-Min-Mm: {}\r\nX-Depthcast-Max-Mm: {}\r\n", self.min_mm, self.max_mm)
     }
 }
 
@@ -368,10 +336,7 @@ pub fn write_head(
 ) -> fmt::Result {
     let connection = if keep_alive { "keep-alive" } else { "close" };
     write!(out, "HTTP/1.1 {}\r\nConnection: {connection}\r\n", status.line())?;
-    write!(
-        out,
-        "Content-Type: {content_type}\r\nContent-Length: {length}\r\n"
-    )?;
+    write!(out, "Content-Type: {content_type}\r\nContent-Length: {length}\r\n")?;
     write!(out, "{NO_STORE}X-Content-Type-Options: nosniff\r\n{extra}\r\n")
 }
 
@@ -400,49 +365,27 @@ mod tests {
         assert_eq!(get("/"), Target::Page);
         assert_eq!(get("/?"), Target::Page);
         assert_eq!(get("/?x=1&theme=dark"), Target::Page);
-        for path in [
-            "/stream",
-            "/stream?format=png&junk",
-            "/?action=stream",
-            "/?action=stream_0&x.mjpg",
-        ] {
+        for path in ["/stream", "/stream?format=png&junk", "/?action=stream", "/?action=stream_0&x.mjpg"] {
             assert_eq!(get(path), Target::Stream, "{path}");
         }
-        for path in [
-            "/snapshot",
-            "/snapshot.png?t=12",
-            "/?action=snapshot",
-            "/?a=b&action=snapshot",
-        ] {
+        for path in ["/snapshot", "/snapshot.png?t=12", "/?action=snapshot", "/?a=b&action=snapshot"] {
             assert_eq!(get(path), Target::Snapshot, "{path}");
         }
         assert_eq!(get("http://10.0.0.7:8080/state?x"), Target::State);
         assert_eq!(get("http://10.0.0.7"), Target::Page);
-        assert!(matches!(
-            get("/../etc/passwd"),
-            Target::Refused(Status::NotFound, _)
-        ));
-        assert!(matches!(
-            get("/?action=command"),
-            Target::Refused(Status::NotFound, _)
-        ));
+        assert!(matches!(get("/../etc/passwd"), Target::Refused(Status::NotFound, _)));
+        assert!(matches!(get("/?action=command"), Target::Refused(Status::NotFound, _)));
     }
 
     #[test]
     fn requests_are_refused_with_the_right_status() {
         assert_eq!(status("POST / HTTP/1.1\r\n\r\n"), Some(Status::MethodNotAllowed));
-        assert_eq!(
-            status("GET / HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello"),
-            Some(Status::ContentTooLarge)
-        );
+        assert_eq!(status("GET / HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello"), Some(Status::ContentTooLarge));
         assert_eq!(
             status("GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"),
             Some(Status::NotImplemented)
         );
-        assert_eq!(
-            status("GET / HTTP/2.0\r\n\r\n"),
-            Some(Status::VersionNotSupported)
-        );
+        assert_eq!(status("GET / HTTP/2.0\r\n\r\n"), Some(Status::VersionNotSupported));
         assert_eq!(status("GIMME\r\n\r\n"), Some(Status::BadRequest));
         let many = format!("GET / HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(FIELDS_MAX + 1));
         assert_eq!(status(&many), Some(Status::HeadTooLarge));
@@ -456,10 +399,7 @@ mod tests {
         assert!(!keep("GET / HTTP/1.1\r\nConnection: Close\r\n\r\n"));
         assert!(!keep("GET / HTTP/1.0\r\n\r\n"));
         assert!(keep("GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n"));
-        assert!(
-            !keep("GET /stream HTTP/1.1\r\n\r\n"),
-            "a stream ends with its connection"
-        );
+        assert!(!keep("GET /stream HTTP/1.1\r\n\r\n"), "a stream ends with its connection");
     }
 
     #[test]
@@ -469,14 +409,10 @@ mod tests {
         assert_eq!(machine.next(), Next::Read);
         assert!(machine.is_mid_request());
         machine.receive(b"P/1.1\r\n\r\n\r\nHEAD /snapshot HTTP/1.1\n\nGET /nowhere HTTP/1.0\r\n\r\n");
-        let Next::Respond(first) = machine.next() else {
-            panic!("no answer")
-        };
+        let Next::Respond(first) = machine.next() else { panic!("no answer") };
         assert_eq!((first.target, first.head_only), (Target::Healthz, false));
         machine.sent();
-        let Next::Respond(second) = machine.next() else {
-            panic!("no second answer")
-        };
+        let Next::Respond(second) = machine.next() else { panic!("no second answer") };
         assert_eq!((second.target, second.head_only), (Target::Snapshot, true));
         machine.sent();
         assert!(matches!(machine.next(), Next::Respond(r) if matches!(r.target, Target::Refused(..))));
@@ -491,9 +427,7 @@ mod tests {
         while machine.room() > 0 {
             machine.receive(&[b'x'; 1000]);
         }
-        let Next::Respond(request) = machine.next() else {
-            panic!("no answer")
-        };
+        let Next::Respond(request) = machine.next() else { panic!("no answer") };
         assert!(matches!(request.target, Target::Refused(Status::HeadTooLarge, _)));
         assert!(!request.keep_alive);
     }
@@ -522,20 +456,10 @@ mod tests {
         let mut extra = String::new();
         facts.write(&mut extra).expect("a String");
         let mut head = String::new();
-        write_head(
-            &mut head,
-            Status::HeadTooLarge,
-            "text/plain; charset=utf-8",
-            usize::MAX,
-            true,
-            &extra,
-        )
-        .expect("a String");
+        write_head(&mut head, Status::HeadTooLarge, "text/plain; charset=utf-8", usize::MAX, true, &extra)
+            .expect("a String");
         assert!(head.len() <= RESPONSE_HEAD_MAX, "{} bytes", head.len());
-        assert!(
-            head.lines().all(|line| line.len() < 128),
-            "ffmpeg cuts lines at 128 bytes"
-        );
+        assert!(head.lines().all(|line| line.len() < 128), "ffmpeg cuts lines at 128 bytes");
         assert!(head.contains("X-Timestamp: -9223372036854.775808\r\n"));
     }
 

@@ -37,11 +37,7 @@ pub struct Machine {
 impl Machine {
     /// Bytes that [`Machine::receive`] takes now.
     pub fn room(&self) -> usize {
-        if self.ending.is_some() {
-            0
-        } else {
-            usize::from(OWED_MAX - self.owed)
-        }
+        if self.ending.is_some() { 0 } else { usize::from(OWED_MAX - self.owed) }
     }
 
     /// Obeys commands, at most [`Machine::room`] of them (what is beyond that is ignored).

@@ -92,20 +92,16 @@ impl Close {
 
     /// Whether the peer broke a rule or was too slow: worth a warning. The rest is everyday life.
     pub fn is_fault(self) -> bool {
-        !matches!(
-            self,
-            Close::Goodbye | Close::PeerClosed | Close::Broken | Close::Answered | Close::Evicted
-        )
+        !matches!(self, Close::Goodbye | Close::PeerClosed | Close::Broken | Close::Answered | Close::Evicted)
     }
 }
 
 impl fmt::Display for Close {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Close::UnknownByte(byte) => write!(
-                f,
-                "byte 0x{byte:02x} is no command: viewers send 0, 1 or 2, or an HTTP request"
-            ),
+            Close::UnknownByte(byte) => {
+                write!(f, "byte 0x{byte:02x} is no command: viewers send 0, 1 or 2, or an HTTP request")
+            }
             Close::Goodbye => f.write_str("the viewer said goodbye"),
             Close::PeerClosed => f.write_str("the peer closed"),
             Close::Broken => f.write_str("the connection broke"),

@@ -64,10 +64,7 @@ pub fn write_part_head(
     facts: &PictureFacts,
 ) -> fmt::Result {
     // One space after each colon and nothing after the type: GStreamer and ffmpeg read at fixed places.
-    write!(
-        out,
-        "Content-Type: {content_type}\r\nContent-Length: {length}\r\n"
-    )?;
+    write!(out, "Content-Type: {content_type}\r\nContent-Length: {length}\r\n")?;
     facts.write(out)?;
     out.write_str("\r\n")
 }

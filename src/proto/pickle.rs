@@ -47,11 +47,7 @@ pub fn message(form: Form, text: &[u8; TEXT_LEN], png: &[u8], out: &mut [u8]) ->
         Form::Compact => compact(png, body),
     };
     let (length, block) = header.split_at_mut(4);
-    length.copy_from_slice(
-        &u32::try_from(len)
-            .expect("a message is far below 4 GiB")
-            .to_be_bytes(),
-    );
+    length.copy_from_slice(&u32::try_from(len).expect("a message is far below 4 GiB").to_be_bytes());
     block.copy_from_slice(text);
     HEADER_LEN + len
 }
@@ -72,12 +68,7 @@ fn compact(png: &[u8], out: &mut [u8]) -> usize {
     let room = out.len();
     let mut rest = &mut out[..];
     put(&mut rest, COMPACT_HEAD);
-    put(
-        &mut rest,
-        &u32::try_from(png.len())
-            .expect("a picture is far below 4 GiB")
-            .to_le_bytes(),
-    );
+    put(&mut rest, &u32::try_from(png.len()).expect("a picture is far below 4 GiB").to_le_bytes());
     put(&mut rest, png);
     put(&mut rest, COMPACT_TAIL);
     room - rest.len()
@@ -97,14 +88,7 @@ fn escape(bytes: &[u8], out: &mut [u8]) -> usize {
         out[at..at + plain].copy_from_slice(&rest[..plain]);
         at += plain;
         let byte = rest[plain];
-        let code = [
-            b'\\',
-            b'u',
-            b'0',
-            b'0',
-            DIGITS[usize::from(byte >> 4)],
-            DIGITS[usize::from(byte & 15)],
-        ];
+        let code = [b'\\', b'u', b'0', b'0', DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]];
         out[at..at + 6].copy_from_slice(&code);
         at += 6;
         rest = &rest[plain + 1..];
@@ -178,20 +162,14 @@ c_codecs\nencode\np3\n(Vb\np4\nVlatin1\np5\ntp6\nRp7\ntp8\nRp9\n(I1\n(I11\ntp10\
 (Vu1\np12\nI00\nI01\ntp13\nRp14\n(I3\nV|\np15\nNNNI-1\nI-1\nI0\ntp16\nbI00\ng3\n(V\x89PNG\\u000d\\u000a\
 \\u001a\\u000a\\u005c\\u0000\xff\np17\ng5\ntp18\nRp19\ntp20\nb.";
         assert_eq!(message[HEADER_LEN..], *expected);
-        assert_eq!(
-            message[..4],
-            u32::try_from(expected.len()).expect("short").to_be_bytes()
-        );
+        assert_eq!(message[..4], u32::try_from(expected.len()).expect("short").to_be_bytes());
         assert_eq!(message[4..HEADER_LEN], [b' '; TEXT_LEN]);
     }
 
     #[test]
     fn compact_is_thirty_bytes_more_than_the_png() {
         let message = whole(Form::Compact, b"\x89PNG");
-        assert_eq!(
-            message[HEADER_LEN..],
-            *b"cnumpy\nfrombuffer\n(B\x04\0\0\0\x89PNGVB\ntR."
-        );
+        assert_eq!(message[HEADER_LEN..], *b"cnumpy\nfrombuffer\n(B\x04\0\0\0\x89PNGVB\ntR.");
         assert_eq!(message.len(), HEADER_LEN + 4 + 30);
     }
 
@@ -216,10 +194,7 @@ c_codecs\nencode\np3\n(Vb\np4\nVlatin1\np5\ntp6\nRp7\ntp8\nRp9\n(I1\n(I11\ntp10\
         let text: &[u8; TEXT_LEN] = theirs[4..HEADER_LEN].try_into().expect("280 bytes");
         let mut out = vec![0; message_bound(Form::Protocol0, png.len())];
         let len = message(Form::Protocol0, text, &png, &mut out);
-        assert!(
-            out[..len] == theirs[..],
-            "the message differs from the recorded one"
-        );
+        assert!(out[..len] == theirs[..], "the message differs from the recorded one");
     }
 
     proptest! {

@@ -144,17 +144,13 @@ impl Demo {
     /// A row of noise, chosen by the lower bits of `dice`.
     fn cut(&self, dice: u64) -> &[f32; WIDTH] {
         let start = dice as usize % DICE;
-        self.noise[start..]
-            .first_chunk()
-            .expect("the table is a row longer than DICE")
+        self.noise[start..].first_chunk().expect("the table is a row longer than DICE")
     }
 }
 
 impl fmt::Debug for Demo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Demo")
-            .field("seed", &self.seed)
-            .finish_non_exhaustive()
+        f.debug_struct("Demo").field("seed", &self.seed).finish_non_exhaustive()
     }
 }
 
@@ -185,10 +181,7 @@ impl Intrinsics {
     /// The pixel (column, row) at which a point at `(x, y, 1)` (right, down, forward) is seen.
     pub fn pixel(&self, x: f64, y: f64) -> [f64; 2] {
         let (radial, [tx, ty]) = self.bend(x, y);
-        [
-            self.fx * (x * radial + tx) + self.cx,
-            self.fy * (y * radial + ty) + self.cy,
-        ]
+        [self.fx * (x * radial + tx) + self.cx, self.fy * (y * radial + ty) + self.cy]
     }
 
     /// The direction `(x, y, 1)` in which a pixel looks: the inverse of [`Intrinsics::pixel`], by fixed-point iteration.
@@ -230,11 +223,7 @@ impl Scene {
         let rays = Rays::new(INTRINSICS);
         let world = Pose::world(SENSOR_HEIGHT, SENSOR_TILT.to_radians());
         let (mut inverse, mut echo) = (vec![0.0; PIXELS], vec![0.0; PIXELS]);
-        let mut picture = Picture {
-            rays: &rays,
-            inverse: &mut inverse,
-            echo: &mut echo,
-        };
+        let mut picture = Picture { rays: &rays, inverse: &mut inverse, echo: &mut echo };
 
         let plane =
             |normal, through, reflectance| Convex::new(vec![Face::new(normal, through, reflectance)], None);
@@ -263,32 +252,17 @@ impl Scene {
         let cars = CARS.map(|car| Car::new(car.paint));
         let parked = [0, 1, 2].map(|bay| {
             let (mut inverse, mut echo) = (vec![0.0; PIXELS], vec![0.0; PIXELS]);
-            let mut picture = Picture {
-                rays: &rays,
-                inverse: &mut inverse,
-                echo: &mut echo,
-            };
+            let mut picture = Picture { rays: &rays, inverse: &mut inverse, echo: &mut echo };
             cars[bay].draw(&mut picture, &Stage::Parked.pose(BAY_X[bay], &world));
             Sprite::cut(&picture)
         });
-        Self {
-            rays,
-            world,
-            inverse,
-            echo,
-            cars,
-            parked,
-        }
+        Self { rays, world, inverse, echo, cars, parked }
     }
 
     fn draw(&self, time: Duration, inverse: &mut [f32], echo: &mut [f32]) {
         inverse.copy_from_slice(&self.inverse);
         echo.copy_from_slice(&self.echo);
-        let mut picture = Picture {
-            rays: &self.rays,
-            inverse,
-            echo,
-        };
+        let mut picture = Picture { rays: &self.rays, inverse, echo };
         let now = in_loop(time);
         for (bay, visit) in CARS.iter().enumerate() {
             match visit.at(now) {
@@ -402,11 +376,7 @@ impl Car {
             body.push(Face::new([0.8, side, 0.0], [1.7, side * 0.80, 0.5], paint));
             body.push(Face::new([-0.8, side, 0.0], [-1.75, side * 0.80, 0.5], paint));
             cabin.push(Face::new([0.0, side, 0.3], [0.0, side * 0.80, 1.0], SIDE_GLASS));
-            cabin.push(Face::new(
-                [0.0, side * 0.75, 0.66],
-                [0.0, side * 0.71, 1.27],
-                paint,
-            ));
+            cabin.push(Face::new([0.0, side * 0.75, 0.66], [0.0, side * 0.71, 1.27], paint));
             for axle in [-1.15, 1.15] {
                 round.push(Spheroid {
                     centre: [axle, side * 0.77, 0.3],
@@ -478,16 +448,8 @@ impl Walk {
         let h = self.height / 1.75;
         let mut part = |centre: Vec3, axis: Vec3, half: f32, radius: f32, reflectance: f32| {
             let centre = centre.map(|v| v * h);
-            picture.spheroid(
-                &Spheroid {
-                    centre,
-                    axis,
-                    half: half * h,
-                    radius: radius * h,
-                    reflectance,
-                },
-                pose,
-            );
+            picture
+                .spheroid(&Spheroid { centre, axis, half: half * h, radius: radius * h, reflectance }, pose);
         };
         let up = [0.0, 0.0, 1.0];
         part([0.02, 0.0, 1.61], up, 0.14, 0.105, SKIN);
@@ -496,35 +458,19 @@ impl Walk {
         for side in [-1.0, 1.0] {
             // Legs hang from the hip, arms from the shoulder and against them.
             let (sin, cos) = (side * swing).sin_cos();
-            part(
-                [-sin * 0.44, side * 0.10, 0.90 - cos * 0.44],
-                [sin, 0.0, cos],
-                0.47,
-                0.095,
-                CLOTH,
-            );
-            part(
-                [sin * 0.30, side * 0.25, 1.42 - cos * 0.30],
-                [-sin, 0.0, cos],
-                0.36,
-                0.06,
-                CLOTH,
-            );
+            part([-sin * 0.44, side * 0.10, 0.90 - cos * 0.44], [sin, 0.0, cos], 0.47, 0.095, CLOTH);
+            part([sin * 0.30, side * 0.25, 1.42 - cos * 0.30], [-sin, 0.0, cos], 0.36, 0.06, CLOTH);
         }
     }
 }
 
 /// Reflectance of the floor at a place: concrete with painted lines between the bays and before them, and stains.
 fn floor(x: f32, y: f32) -> f32 {
-    let beside = BAY_X
-        .iter()
-        .any(|bay| ((x - bay).abs() - BAY_WIDTH / 2.0).abs() < LINE / 2.0);
+    let beside = BAY_X.iter().any(|bay| ((x - bay).abs() - BAY_WIDTH / 2.0).abs() < LINE / 2.0);
     if beside && y > BAY_FRONT {
         return PAINTED_LINE;
     }
-    let stained = STAINS
-        .iter()
-        .any(|[sx, sy, r]| (x - sx).powi(2) + (y - sy).powi(2) < r * r);
+    let stained = STAINS.iter().any(|[sx, sy, r]| (x - sx).powi(2) + (y - sy).powi(2) < r * r);
     if stained { OIL } else { FLOOR }
 }
 
@@ -549,9 +495,7 @@ fn measure(w: f32, echo: f32, bend: f32, shift: f32, doubt: f32) -> u16 {
 }
 
 fn row(picture: &[f32], y: usize) -> &[f32; WIDTH] {
-    picture[y * WIDTH..]
-        .first_chunk()
-        .expect("a picture has HEIGHT whole rows")
+    picture[y * WIDTH..].first_chunk().expect("a picture has HEIGHT whole rows")
 }
 
 /// Seconds of the loop.
@@ -639,39 +583,17 @@ const STAINS: [[f32; 3]; 3] = [[0.1, 2.6, 0.28], [-0.2, 2.95, 0.16], [2.2, 3.1, 
 
 /// The timetable of the cars, by bay.
 const CARS: [Visit; BAYS] = [
-    Visit {
-        arrives: 39.0,
-        leaves: 15.0,
-        paint: 0.45,
-    },
-    Visit {
-        arrives: 2.0,
-        leaves: 46.0,
-        paint: 0.18,
-    },
-    Visit {
-        arrives: 54.0,
-        leaves: 24.0,
-        paint: 0.60,
-    },
+    Visit { arrives: 39.0, leaves: 15.0, paint: 0.45 },
+    Visit { arrives: 2.0, leaves: 46.0, paint: 0.18 },
+    Visit { arrives: 54.0, leaves: 24.0, paint: 0.60 },
 ];
 const DRIVE_IN: f32 = 6.0;
 const DRIVE_OUT: f32 = 8.0;
 
 /// The timetable of the people.
 const WALKS: [Walk; 2] = [
-    Walk {
-        from: 9.0,
-        to: 14.0,
-        path: &[[-2.6, 1.15], [2.6, 1.05]],
-        height: 1.78,
-    },
-    Walk {
-        from: 32.0,
-        to: 39.0,
-        path: &[[2.6, 1.0], [-0.6, 1.1], [-2.2, 2.6], [-4.4, 3.9]],
-        height: 1.66,
-    },
+    Walk { from: 9.0, to: 14.0, path: &[[-2.6, 1.15], [2.6, 1.05]], height: 1.78 },
+    Walk { from: 32.0, to: 39.0, path: &[[2.6, 1.0], [-0.6, 1.1], [-2.2, 2.6], [-4.4, 3.9]], height: 1.66 },
 ];
 /// Metres from one step to the next, and radians that a leg swings out.
 const STEP: f32 = 0.7;

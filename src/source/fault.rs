@@ -71,18 +71,13 @@ pub struct Plan {
 impl Plan {
     /// What is wrong `time` after the source was started.
     pub fn at(&self, time: Duration) -> Option<Kind> {
-        self.faults
-            .iter()
-            .find(|f| f.start <= time && time < f.end)
-            .map(|f| f.kind)
+        self.faults.iter().find(|f| f.start <= time && time < f.end).map(|f| f.kind)
     }
 }
 
 impl FromIterator<Fault> for Plan {
     fn from_iter<I: IntoIterator<Item = Fault>>(faults: I) -> Self {
-        Self {
-            faults: faults.into_iter().collect(),
-        }
+        Self { faults: faults.into_iter().collect() }
     }
 }
 
@@ -92,10 +87,8 @@ mod tests {
 
     #[test]
     fn faults_last_as_long_as_they_say() {
-        let plan: Plan = ["vanish@5+3", "torn@6+10"]
-            .iter()
-            .map(|f| f.parse::<Fault>().expect("good"))
-            .collect();
+        let plan: Plan =
+            ["vanish@5+3", "torn@6+10"].iter().map(|f| f.parse::<Fault>().expect("good")).collect();
         let at = |s: f64| plan.at(Duration::from_secs_f64(s));
         assert_eq!(at(4.9), None);
         assert_eq!(at(5.0), Some(Kind::Vanish));
@@ -106,16 +99,9 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused() {
-        for text in [
-            "",
-            "vanish",
-            "vanish@",
-            "vanish@1",
-            "melt@1+1",
-            "stall@-1+1",
-            "stall@1+nan",
-            "torn@1+1e400",
-        ] {
+        for text in
+            ["", "vanish", "vanish@", "vanish@1", "melt@1+1", "stall@-1+1", "stall@1+nan", "torn@1+1e400"]
+        {
             assert_eq!(text.parse::<Fault>(), Err(BadFault), "{text}");
         }
     }

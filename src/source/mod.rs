@@ -174,11 +174,7 @@ impl Feed {
         if let State::Lost { pause, .. } = self.state {
             if fault == Some(fault::Kind::Vanish) {
                 let pause = (pause * 2).min(REOPEN_MAX);
-                self.state = State::Lost {
-                    error: SourceError::NotFound,
-                    retry: now.mono + pause,
-                    pause,
-                };
+                self.state = State::Lost { error: SourceError::NotFound, retry: now.mono + pause, pause };
                 return Outcome::Nothing;
             }
             self.state = State::Streaming;
@@ -190,21 +186,14 @@ impl Feed {
         match fault {
             Some(fault::Kind::Vanish) => {
                 let error = SourceError::Disconnected;
-                self.state = State::Lost {
-                    error,
-                    retry: now.mono + REOPEN_FIRST,
-                    pause: REOPEN_FIRST,
-                };
+                self.state = State::Lost { error, retry: now.mono + REOPEN_FIRST, pause: REOPEN_FIRST };
                 self.quiet_since.get_or_insert(now.mono);
                 Outcome::Lost(error)
             }
             Some(fault::Kind::Stall) => {
                 self.quiet_since.get_or_insert(now.mono);
                 // Asking a silent source again at once would spin.
-                self.pace.next = self
-                    .pace
-                    .next
-                    .max(now.mono + Duration::from_secs(1) / NOMINAL_FPS);
+                self.pace.next = self.pace.next.max(now.mono + Duration::from_secs(1) / NOMINAL_FPS);
                 Outcome::Nothing
             }
             Some(fault::Kind::Torn) => {
@@ -218,10 +207,7 @@ impl Feed {
                 self.next += 1;
                 self.seq += 1;
                 self.quiet_since = self.pace.interval.map(|_| now.mono);
-                Outcome::Captured(Stamp {
-                    seq: self.seq,
-                    captured: now,
-                })
+                Outcome::Captured(Stamp { seq: self.seq, captured: now })
             }
         }
     }
@@ -244,8 +230,7 @@ impl Feed {
 
     /// How long a frame has been awaited at `now`; zero if none is.
     pub fn quiet(&self, now: Now) -> Duration {
-        self.quiet_since
-            .map_or(Duration::ZERO, |since| now.mono.saturating_sub(since))
+        self.quiet_since.map_or(Duration::ZERO, |since| now.mono.saturating_sub(since))
     }
 
     /// Sequence number of the newest frame, 0 before the first.
@@ -275,11 +260,7 @@ impl Feed {
 
     /// Scenes move by frame count, so that a recording is the same whatever the pace kept.
     fn scene_time(&self) -> Duration {
-        let fps = if self.pace.fps == 0 {
-            NOMINAL_FPS
-        } else {
-            self.pace.fps
-        };
+        let fps = if self.pace.fps == 0 { NOMINAL_FPS } else { self.pace.fps };
         Duration::from_nanos(self.next.saturating_mul(1_000_000_000 / u64::from(fps)))
     }
 }
@@ -287,11 +268,7 @@ impl Feed {
 #[derive(Clone, Copy, Debug)]
 enum State {
     Streaming,
-    Lost {
-        error: SourceError,
-        retry: Duration,
-        pause: Duration,
-    },
+    Lost { error: SourceError, retry: Duration, pause: Duration },
 }
 
 /// When the next frame of a paced source is due.
@@ -306,11 +283,7 @@ struct Pace {
 impl Pace {
     fn new(fps: u32, now: Duration) -> Self {
         let interval = (fps > 0).then(|| Duration::from_secs(1) / fps);
-        Self {
-            fps,
-            interval,
-            next: now,
-        }
+        Self { fps, interval, next: now }
     }
 
     /// Steps on by one interval, or starts anew if that was missed: late frames are skipped, never made up for.
@@ -333,17 +306,11 @@ mod tests {
     use super::*;
 
     fn at(ms: u64) -> Now {
-        Now {
-            mono: Duration::from_millis(ms),
-            wall_us: 0,
-        }
+        Now { mono: Duration::from_millis(ms), wall_us: 0 }
     }
 
     fn feed(fps: u32, faults: &str) -> Feed {
-        let plan = faults
-            .split_whitespace()
-            .map(|f| f.parse().expect("a fault"))
-            .collect();
+        let plan = faults.split_whitespace().map(|f| f.parse().expect("a fault")).collect();
         Feed::new(Source::Demo(demo::Demo::new(1)), fps, plan, at(0))
     }
 
@@ -353,13 +320,7 @@ mod tests {
         let mut seen = Vec::new();
         while let Some(due) = feed.due(true).filter(|due| *due <= Duration::from_millis(end_ms)) {
             let ms = u64::try_from(due.as_millis()).expect("short");
-            match feed.poll(
-                Now {
-                    mono: due,
-                    wall_us: 0,
-                },
-                &mut depth,
-            ) {
+            match feed.poll(Now { mono: due, wall_us: 0 }, &mut depth) {
                 Outcome::Nothing => {}
                 outcome => seen.push((ms, outcome)),
             }
@@ -391,10 +352,7 @@ mod tests {
         let mut feed = feed(0, "");
         assert_eq!(feed.due(false), None);
         assert!(feed.due(true).is_some_and(|due| due <= Duration::from_millis(7)));
-        assert!(matches!(
-            feed.poll(at(7), &mut vec![0; PIXELS]),
-            Outcome::Captured(_)
-        ));
+        assert!(matches!(feed.poll(at(7), &mut vec![0; PIXELS]), Outcome::Captured(_)));
         assert_eq!(feed.gone(at(60_000)), None, "nobody asked");
     }
 
@@ -402,19 +360,12 @@ mod tests {
     fn a_vanished_source_is_reopened_with_growing_pauses_and_goes_on_counting() {
         let mut feed = feed(10, "vanish@1+5");
         let seen = play(&mut feed, 10_000);
-        let lost = seen
-            .iter()
-            .position(|(_, o)| matches!(o, Outcome::Lost(_)))
-            .expect("lost");
+        let lost = seen.iter().position(|(_, o)| matches!(o, Outcome::Lost(_))).expect("lost");
         assert_eq!(seen[lost], (1000, Outcome::Lost(SourceError::Disconnected)));
         // Retries at 1.25, 1.75, 2.75, 4.75 s fail; the one at 8.75 s finds the source again.
         assert_eq!(seen[lost + 1], (8750, Outcome::Reopened));
-        let Outcome::Captured(before) = seen[lost - 1].1 else {
-            panic!("no frame before")
-        };
-        let Outcome::Captured(after) = seen[lost + 2].1 else {
-            panic!("no frame after")
-        };
+        let Outcome::Captured(before) = seen[lost - 1].1 else { panic!("no frame before") };
+        let Outcome::Captured(after) = seen[lost + 2].1 else { panic!("no frame after") };
         assert_eq!(after.seq, before.seq + 1);
         assert_eq!(feed.reopened(), 1);
     }

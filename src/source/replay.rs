@@ -40,17 +40,11 @@ impl Replay {
             return Err(Error::Empty(path.into()));
         }
         if files.len() > MAX_FRAMES {
-            return Err(Error::TooMany {
-                folder: path.into(),
-                found: files.len(),
-            });
+            return Err(Error::TooMany { folder: path.into(), found: files.len() });
         }
         let mut depth = Vec::new();
         if depth.try_reserve_exact(files.len() * PIXELS).is_err() {
-            return Err(Error::NoMemory {
-                folder: path.into(),
-                frames: files.len(),
-            });
+            return Err(Error::NoMemory { folder: path.into(), frames: files.len() });
         }
         depth.resize(files.len() * PIXELS, 0);
 
@@ -58,22 +52,13 @@ impl Replay {
         let mut bad = Vec::new();
         for (file, frame) in files.iter().zip(depth.chunks_exact_mut(PIXELS)) {
             if let Err(fault) = load(&path.join(file), &mut bytes, frame) {
-                bad.push(BadFile {
-                    file: path.join(file),
-                    fault,
-                });
+                bad.push(BadFile { file: path.join(file), fault });
             }
         }
         if !bad.is_empty() {
-            return Err(Error::BadFiles {
-                files: bad,
-                of: files.len(),
-            });
+            return Err(Error::BadFiles { files: bad, of: files.len() });
         }
-        let names = files
-            .iter()
-            .map(|file| file.to_string_lossy().into_owned())
-            .collect();
+        let names = files.iter().map(|file| file.to_string_lossy().into_owned()).collect();
         Ok(Self { depth, names })
     }
 
@@ -114,9 +99,7 @@ impl Replay {
 
 impl fmt::Debug for Replay {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Replay")
-            .field("frames", &self.len())
-            .finish_non_exhaustive()
+        f.debug_struct("Replay").field("frames", &self.len()).finish_non_exhaustive()
     }
 }
 
@@ -144,28 +127,17 @@ pub fn decode_frame(bytes: &[u8], depth: &mut [u16]) -> Result<(), FrameError> {
         return Err(FrameError::Truncated);
     }
 
-    let mut decoder = Decoder::new_with_limits(
-        Cursor::new(bytes),
-        Limits {
-            bytes: DECODER_MEMORY,
-        },
-    );
+    let mut decoder = Decoder::new_with_limits(Cursor::new(bytes), Limits { bytes: DECODER_MEMORY });
     decoder.set_transformations(Transformations::IDENTITY);
     // Neither says anything about depth, and both may be compressed.
     decoder.set_ignore_text_chunk(true);
     decoder.set_ignore_iccp_chunk(true);
     let head = decoder.read_header_info()?;
     if (head.width, head.height) != (WIDTH as u32, HEIGHT as u32) {
-        return Err(FrameError::Size {
-            width: head.width,
-            height: head.height,
-        });
+        return Err(FrameError::Size { width: head.width, height: head.height });
     }
     if (head.color_type, head.bit_depth) != (ColorType::Grayscale, BitDepth::Sixteen) {
-        return Err(FrameError::Format {
-            colour: head.color_type,
-            bits: head.bit_depth as u8,
-        });
+        return Err(FrameError::Format { colour: head.color_type, bits: head.bit_depth as u8 });
     }
 
     let mut reader = decoder.read_info()?;
@@ -228,10 +200,7 @@ impl fmt::Display for Error {
                         write!(f, "{folder}: no such folder; give the folder of the recording")
                     }
                     io::ErrorKind::NotADirectory => {
-                        write!(
-                            f,
-                            "{folder}: not a folder; give the folder that holds the PNG files"
-                        )
+                        write!(f, "{folder}: not a folder; give the folder that holds the PNG files")
                     }
                     _ => write!(f, "{folder}: cannot be listed ({cause}); check its permissions"),
                 }
@@ -254,11 +223,7 @@ impl fmt::Display for Error {
                 frames * PIXELS * 2 / 1_000_000
             ),
             Self::BadFiles { files, of } => {
-                write!(
-                    f,
-                    "{} of {of} files are not depth frames; mend or remove them:",
-                    files.len()
-                )?;
+                write!(f, "{} of {of} files are not depth frames; mend or remove them:", files.len())?;
                 for file in files.iter().take(FILES_NAMED) {
                     write!(f, "\n  {file}")?;
                 }
@@ -307,10 +272,7 @@ impl fmt::Display for Fault {
             Self::Unreadable(cause) => write!(f, "cannot be read: {cause}"),
             Self::NotAFile => write!(f, "not a regular file"),
             Self::TooBig(bytes) => {
-                write!(
-                    f,
-                    "{bytes} bytes; a depth frame takes under half a million (limit {MAX_FILE_BYTES})"
-                )
+                write!(f, "{bytes} bytes; a depth frame takes under half a million (limit {MAX_FILE_BYTES})")
             }
             Self::Frame(error) => error.fmt(f),
         }
@@ -350,10 +312,7 @@ impl fmt::Display for FrameError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotPng => write!(f, "not a PNG file"),
-            Self::Truncated => write!(
-                f,
-                "truncated: the file ends before the picture does; copy it again"
-            ),
+            Self::Truncated => write!(f, "truncated: the file ends before the picture does; copy it again"),
             Self::Size { width, height } => write!(f, "{width}x{height} pixels instead of {WIDTH}x{HEIGHT}"),
             Self::Format { colour, bits } => {
                 let colour = match colour {
@@ -390,17 +349,11 @@ impl From<DecodingError> for FrameError {
 
 /// Names of the `*.png` in `folder`, sorted.
 fn list(folder: &Path) -> Result<Vec<OsString>, Error> {
-    let refused = |cause| Error::Folder {
-        folder: folder.into(),
-        cause,
-    };
+    let refused = |cause| Error::Folder { folder: folder.into(), cause };
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).map_err(refused)? {
         let name = entry.map_err(refused)?.file_name();
-        if Path::new(&name)
-            .extension()
-            .is_some_and(|ending| ending.eq_ignore_ascii_case("png"))
-        {
+        if Path::new(&name).extension().is_some_and(|ending| ending.eq_ignore_ascii_case("png")) {
             files.push(name);
         }
     }

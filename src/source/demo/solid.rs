@@ -22,12 +22,7 @@ pub(super) struct Rays {
 
 impl Rays {
     pub(super) fn new(lens: Intrinsics) -> Self {
-        let mut rays = Self {
-            x: vec![0.0; PIXELS],
-            y: vec![0.0; PIXELS],
-            light: vec![0.0; PIXELS],
-            lens,
-        };
+        let mut rays = Self { x: vec![0.0; PIXELS], y: vec![0.0; PIXELS], light: vec![0.0; PIXELS], lens };
         for i in 0..PIXELS {
             let (x, y) = lens.ray((i % WIDTH) as f64, (i / WIDTH) as f64);
             let r2 = x * x + y * y;
@@ -45,12 +40,7 @@ impl Rays {
         let mut hi = [f64::NEG_INFINITY; 2];
         for (a, from) in corners.iter().enumerate() {
             if from[2] < NEAR {
-                return Rect {
-                    x0: 0,
-                    x1: WIDTH,
-                    y0: 0,
-                    y1: HEIGHT,
-                };
+                return Rect { x0: 0, x1: WIDTH, y0: 0, y1: HEIGHT };
             }
             // Corners whose numbers differ in one bit share an edge. The lens bends edges: follow each in steps.
             for b in [a ^ 1, a ^ 2, a ^ 4] {
@@ -71,12 +61,7 @@ impl Rays {
         // A cast from float saturates, so far outside is still outside.
         let from = |v: f64, end: usize| ((v.floor() - EDGE_MARGIN) as usize).min(end);
         let to = |v: f64, end: usize| ((v.ceil() + 1.0 + EDGE_MARGIN) as usize).min(end);
-        Rect {
-            x0: from(lo[0], WIDTH),
-            x1: to(hi[0], WIDTH),
-            y0: from(lo[1], HEIGHT),
-            y1: to(hi[1], HEIGHT),
-        }
+        Rect { x0: from(lo[0], WIDTH), x1: to(hi[0], WIDTH), y0: from(lo[1], HEIGHT), y1: to(hi[1], HEIGHT) }
     }
 }
 
@@ -119,11 +104,7 @@ impl Pose {
     /// Something standing in `self` at `(x, y)`, facing `(cos, sin)` (its own x axis; its z axis is up).
     pub(super) fn place(&self, at: [f32; 2], cos: f32, sin: f32) -> Self {
         Self {
-            axes: [
-                self.turn([cos, sin, 0.0]),
-                self.turn([-sin, cos, 0.0]),
-                self.axes[2],
-            ],
+            axes: [self.turn([cos, sin, 0.0]), self.turn([-sin, cos, 0.0]), self.axes[2]],
             origin: self.point([at[0], at[1], 0.0]),
         }
     }
@@ -162,10 +143,7 @@ impl Convex {
             .flat_map(|axis| {
                 let mut normal = [0.0; 3];
                 normal[axis] = 1.0;
-                [
-                    Face::new(normal, hi, reflectance),
-                    Face::new(normal.map(|v: f32| -v), lo, reflectance),
-                ]
+                [Face::new(normal, hi, reflectance), Face::new(normal.map(|v: f32| -v), lo, reflectance)]
             })
             .collect();
         Self::new(faces, Some([lo, hi]))
@@ -186,11 +164,7 @@ impl Face {
     pub(super) fn new(normal: Vec3, through: Vec3, reflectance: f32) -> Self {
         let length = dot(normal, normal).sqrt();
         let normal = normal.map(|v| v / length);
-        Self {
-            normal,
-            offset: dot(normal, through),
-            reflectance,
-        }
+        Self { normal, offset: dot(normal, through), reflectance }
     }
 }
 
@@ -223,12 +197,7 @@ impl Picture<'_> {
     pub(super) fn convex(&mut self, body: &Convex, pose: &Pose) {
         let area = match body.bounds {
             Some(bounds) => self.rays.cover(&corners(bounds, pose)),
-            None => Rect {
-                x0: 0,
-                x1: WIDTH,
-                y0: 0,
-                y1: HEIGHT,
-            },
+            None => Rect { x0: 0, x1: WIDTH, y0: 0, y1: HEIGHT },
         };
         // Inverse depth at which a ray enters and leaves, and reflectance · c of the face that it enters by.
         let (mut enter, mut leave, mut strength) = ([0.0; WIDTH], [0.0; WIDTH], [0.0; WIDTH]);
@@ -283,10 +252,8 @@ impl Picture<'_> {
         let drawn = sprite.inverse.chunks_exact(n).zip(sprite.echo.chunks_exact(n));
         for (row, (new_inverse, new_echo)) in sprite.area.rows().zip(drawn) {
             let (inverse, echo) = (&mut self.inverse[row.clone()], &mut self.echo[row]);
-            for ((echo, new_echo), (inverse, new)) in echo
-                .iter_mut()
-                .zip(new_echo)
-                .zip(inverse.iter_mut().zip(new_inverse))
+            for ((echo, new_echo), (inverse, new)) in
+                echo.iter_mut().zip(new_echo).zip(inverse.iter_mut().zip(new_inverse))
             {
                 *echo = if new > inverse { *new_echo } else { *echo };
                 *inverse = if new > inverse { *new } else { *inverse };
@@ -299,10 +266,7 @@ impl Picture<'_> {
         let centre = pose.point(body.centre);
         let axis = pose.turn(body.axis);
         let reach = body.half.max(body.radius);
-        let here = Pose {
-            axes: [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]],
-            origin: centre,
-        };
+        let here = Pose { axes: [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]], origin: centre };
         let area = self.rays.cover(&corners([[-reach; 3], [reach; 3]], &here));
 
         // With Q = across·(1 - uuᵀ) + along·uuᵀ the surface is (p - c)ᵀ Q (p - c) = 1, and the nearer root for p = ray/w
@@ -350,12 +314,7 @@ pub(super) struct Sprite {
 impl Sprite {
     /// Cuts what is drawn from a picture that is otherwise empty.
     pub(super) fn cut(picture: &Picture<'_>) -> Self {
-        let mut area = Rect {
-            x0: WIDTH,
-            x1: 0,
-            y0: HEIGHT,
-            y1: 0,
-        };
+        let mut area = Rect { x0: WIDTH, x1: 0, y0: HEIGHT, y1: 0 };
         for i in (0..PIXELS).filter(|i| picture.inverse[*i] > 0.0) {
             let (x, y) = (i % WIDTH, i / WIDTH);
             area.x0 = area.x0.min(x);
@@ -364,11 +323,7 @@ impl Sprite {
             area.y1 = area.y1.max(y + 1);
         }
         let cut = |from: &[f32]| area.rows().flat_map(|row| &from[row]).copied().collect();
-        Self {
-            inverse: cut(picture.inverse),
-            echo: cut(picture.echo),
-            area,
-        }
+        Self { inverse: cut(picture.inverse), echo: cut(picture.echo), area }
     }
 }
 

@@ -69,10 +69,7 @@ fn the_floor_is_where_geometry_puts_it() {
         // The ray (0, y, 1) goes down by y·cos + sin a metre of depth.
         let expected = 1000.0 * f64::from(SENSOR_HEIGHT) / (y * tilt.cos() + tilt.sin());
         let found = f64::from(truth[row as usize * WIDTH + 261]);
-        assert!(
-            (found - expected).abs() < 0.5,
-            "row {row}: {found} mm instead of {expected}"
-        );
+        assert!((found - expected).abs() < 0.5, "row {row}: {found} mm instead of {expected}");
     }
 }
 
@@ -89,17 +86,11 @@ fn what_is_measured_is_the_truth_but_for_noise() {
             assert!((500..=8000).contains(measured), "{measured} mm");
             let error = f64::from(f32::from(*measured) - truth);
             // The greatest deviation times the greatest of the dice, which are sums of twelve.
-            assert!(
-                error.abs() < f64::from(NOISE_MOST) * 6.0,
-                "{measured} mm instead of {truth}"
-            );
+            assert!(error.abs() < f64::from(NOISE_MOST) * 6.0, "{measured} mm instead of {truth}");
             (sum, squares, n) = (sum + error, squares + error * error, n + 1.0);
         }
         let (mean, deviation) = (sum / n, (squares / n).sqrt());
-        assert!(
-            mean.abs() < 0.1 && (1.0..5.0).contains(&deviation),
-            "{second} s: {mean}, {deviation} mm"
-        );
+        assert!(mean.abs() < 0.1 && (1.0..5.0).contains(&deviation), "{second} s: {mean}, {deviation} mm");
     }
 }
 
@@ -118,10 +109,7 @@ fn noise_grows_with_distance() {
             .collect();
         (errors.iter().sum::<f64>() / errors.len() as f64).sqrt()
     });
-    assert!(
-        deviation.windows(2).all(|pair| pair[0] * 1.15 < pair[1]),
-        "{deviation:?} mm"
-    );
+    assert!(deviation.windows(2).all(|pair| pair[0] * 1.15 < pair[1]), "{deviation:?} mm");
     assert!(deviation[0] < 2.5 && deviation[3] < 12.0, "{deviation:?} mm");
 }
 
@@ -154,11 +142,7 @@ fn the_timetable_is_the_documented_one() {
         for tenth in from * 10..to * 10 {
             // The middle of each tenth, so that rounding does not decide.
             let time = Duration::from_millis(tenth * 100 + 50);
-            let expected = if (39..45).contains(&(tenth / 10)) {
-                [false, true, false]
-            } else {
-                bays
-            };
+            let expected = if (39..45).contains(&(tenth / 10)) { [false, true, false] } else { bays };
             assert_eq!(demo.bays(time), expected, "{time:?}");
         }
     }
@@ -174,9 +158,8 @@ fn a_taken_bay_is_nearer_than_its_floor() {
         demo.truth(time, &mut truth);
         for (bay, taken) in demo.bays(time).into_iter().enumerate() {
             // Somebody or a car on its way may be before a free bay.
-            let busy = [2..8, 9..15, 15..23, 24..32, 32..39, 39..45, 46..60]
-                .iter()
-                .any(|r| r.contains(&second));
+            let busy =
+                [2..8, 9..15, 15..23, 24..32, 32..39, 39..45, 46..60].iter().any(|r| r.contains(&second));
             let outline = demo.bay_outlines()[bay];
             let mut nearer: Vec<f32> = (0..PIXELS)
                 .filter(|i| inside(outline, [(i % WIDTH) as f32, (i / WIDTH) as f32]))
@@ -186,15 +169,9 @@ fn a_taken_bay_is_nearer_than_its_floor() {
             nearer.sort_by(f32::total_cmp);
             let median = nearer[nearer.len() / 2];
             if taken {
-                assert!(
-                    median > 500.0,
-                    "{time:?}: bay {bay} is taken, but only {median} mm nearer"
-                );
+                assert!(median > 500.0, "{time:?}: bay {bay} is taken, but only {median} mm nearer");
             } else if !busy {
-                assert!(
-                    median == 0.0,
-                    "{time:?}: bay {bay} is free, but {median} mm nearer"
-                );
+                assert!(median == 0.0, "{time:?}: bay {bay} is free, but {median} mm nearer");
             }
         }
     }
@@ -208,11 +185,8 @@ fn cars_come_and_go_through_the_lane() {
     // A roof passes below the sensor: over a metre nearer than the floor at the lower edge of the picture.
     for millis in [4_500, 20_500, 29_500, 51_000, 57_000] {
         demo.truth(Duration::from_millis(millis), &mut during);
-        let nearer = before
-            .iter()
-            .zip(&during)
-            .filter(|(before, during)| **before - **during > 700.0)
-            .count();
+        let nearer =
+            before.iter().zip(&during).filter(|(before, during)| **before - **during > 700.0).count();
         assert!(nearer > 5_000, "{millis} ms: {nearer} pixels");
     }
 }
@@ -226,11 +200,7 @@ fn somebody_walks_by() {
     let columns = [10_000, 11_500, 13_000].map(|millis| {
         demo.truth(Duration::from_millis(millis), &mut during);
         let body: Vec<usize> = (0..PIXELS).filter(|i| before[*i] - during[*i] > 200.0).collect();
-        assert!(
-            (2_000..40_000).contains(&body.len()),
-            "{millis} ms: {} pixels",
-            body.len()
-        );
+        assert!((2_000..40_000).contains(&body.len()), "{millis} ms: {} pixels", body.len());
         body.iter().map(|i| i % WIDTH).sum::<usize>() / body.len()
     });
     assert!(columns[0] < columns[1] && columns[1] < columns[2], "{columns:?}");
@@ -251,10 +221,7 @@ fn noise_is_within_the_documented_band() {
     for (time, spread) in demo_spreads() {
         assert!((1.0..=3.0).contains(&spread.median), "{time:?}: {spread:?}");
         assert!((1.0..=2.0).contains(&spread.p25), "{time:?}: {spread:?}");
-        assert!(
-            (2.0..=6.0).contains(&spread.p75) && spread.p90 <= 12.0,
-            "{time:?}: {spread:?}"
-        );
+        assert!((2.0..=6.0).contains(&spread.p75) && spread.p90 <= 12.0, "{time:?}: {spread:?}");
         assert!((0.03..=0.085).contains(&spread.switched), "{time:?}: {spread:?}");
     }
 }
@@ -263,16 +230,12 @@ fn noise_is_within_the_documented_band() {
 fn noise_is_that_of_fixed_recordings() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/depth");
     if !folder.is_dir() {
-        eprintln!(
-            "SKIPPED: comparison with real recordings ({} is absent)",
-            folder.display()
-        );
+        eprintln!("SKIPPED: comparison with real recordings ({} is absent)", folder.display());
         return;
     }
     let recordings = Replay::open(&folder).expect("good recordings");
-    let fixed: Vec<u64> = (0..recordings.len() as u64)
-        .filter(|n| recordings.name(*n).starts_with("table-fixed_"))
-        .collect();
+    let fixed: Vec<u64> =
+        (0..recordings.len() as u64).filter(|n| recordings.name(*n).starts_with("table-fixed_")).collect();
     let (mut a, mut b) = (blank(), blank());
     let real: Vec<Spread> = fixed
         .windows(2)
@@ -287,23 +250,15 @@ fn noise_is_that_of_fixed_recordings() {
     assert!(real.len() >= 8, "{} quiet pairs", real.len());
 
     let range = |pick: fn(&Spread) -> f64| {
-        real.iter()
-            .map(pick)
-            .fold((f64::INFINITY, 0.0_f64), |(lo, hi), v| (lo.min(v), hi.max(v)))
+        real.iter().map(pick).fold((f64::INFINITY, 0.0_f64), |(lo, hi), v| (lo.min(v), hi.max(v)))
     };
     let (median, p75, switched) = (range(|s| s.median), range(|s| s.p75), range(|s| s.switched));
     for (time, spread) in demo_spreads() {
         let shown = format!("{time:?}: {spread:?}; recordings: {median:?}, {p75:?}, {switched:?}");
         // Values are whole millimetres: one either way is the resolution.
-        assert!(
-            spread.median >= median.0 - 1.0 && spread.median <= median.1,
-            "{shown}"
-        );
+        assert!(spread.median >= median.0 - 1.0 && spread.median <= median.1, "{shown}");
         assert!(spread.p75 >= p75.0 - 1.0 && spread.p75 <= p75.1, "{shown}");
-        assert!(
-            spread.switched >= switched.0 - 0.005 && spread.switched <= switched.1,
-            "{shown}"
-        );
+        assert!(spread.switched >= switched.0 - 0.005 && spread.switched <= switched.1, "{shown}");
     }
 }
 
@@ -321,12 +276,8 @@ struct Spread {
 
 impl Spread {
     fn between(a: &[u16], b: &[u16]) -> Self {
-        let mut differences: Vec<u16> = a
-            .iter()
-            .zip(b)
-            .filter(|(a, b)| **a > 0 && **b > 0)
-            .map(|(a, b)| a.abs_diff(*b))
-            .collect();
+        let mut differences: Vec<u16> =
+            a.iter().zip(b).filter(|(a, b)| **a > 0 && **b > 0).map(|(a, b)| a.abs_diff(*b)).collect();
         differences.sort_unstable();
         let at = |share: f64| f64::from(differences[(differences.len() as f64 * share) as usize]);
         let switched = a.iter().zip(b).filter(|(a, b)| (**a == 0) != (**b == 0)).count();

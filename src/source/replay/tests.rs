@@ -18,13 +18,9 @@ fn plays_in_the_order_of_names_and_loops() {
     let replay = Replay::open(&folder.0).expect("a good folder");
     assert_eq!((replay.len(), replay.is_empty()), (3, false));
     let mut depth = flat(0);
-    for (n, name, mm) in [
-        (0, "a.png", 1),
-        (1, "b.PNG", 2),
-        (2, "c.png", 3),
-        (3, "a.png", 1),
-        (u64::MAX, "a.png", 1),
-    ] {
+    for (n, name, mm) in
+        [(0, "a.png", 1), (1, "b.PNG", 2), (2, "c.png", 3), (3, "a.png", 1), (u64::MAX, "a.png", 1)]
+    {
         replay.copy_frame(n, &mut depth);
         assert_eq!((replay.name(n), &depth), (name, &flat(mm)), "frame {n}");
     }
@@ -44,20 +40,14 @@ fn a_folder_that_cannot_be_listed() {
     let missing = folder.0.join("nowhere");
     assert_eq!(
         message(&missing),
-        format!(
-            "{}: no such folder; give the folder of the recording",
-            missing.display()
-        )
+        format!("{}: no such folder; give the folder of the recording", missing.display())
     );
 
     folder.write("one.png", &grey16(&flat(1)));
     let file = folder.0.join("one.png");
     assert_eq!(
         message(&file),
-        format!(
-            "{}: not a folder; give the folder that holds the PNG files",
-            file.display()
-        )
+        format!("{}: not a folder; give the folder that holds the PNG files", file.display())
     );
 
     fs::set_permissions(&folder.0, fs::Permissions::from_mode(0o000)).expect("our own folder");
@@ -93,14 +83,8 @@ fn every_bad_file_is_named_with_its_fault() {
     let good = grey16(&flat(1000));
     let folder = Folder::new();
     folder.write("00-good.png", &good);
-    folder.write(
-        "01-size.png",
-        &encode(640, 480, ColorType::Grayscale, BitDepth::Sixteen),
-    );
-    folder.write(
-        "02-bits.png",
-        &encode(512, 424, ColorType::Grayscale, BitDepth::Eight),
-    );
+    folder.write("01-size.png", &encode(640, 480, ColorType::Grayscale, BitDepth::Sixteen));
+    folder.write("02-bits.png", &encode(512, 424, ColorType::Grayscale, BitDepth::Eight));
     folder.write("03-rgb.png", &encode(512, 424, ColorType::Rgb, BitDepth::Sixteen));
     folder.write("04-short.png", &good[..good.len() / 2]);
     folder.write("05-text.png", b"Dear diary");
@@ -111,10 +95,7 @@ fn every_bad_file_is_named_with_its_fault() {
 
     let message = message(&folder.0);
     let lines: Vec<&str> = message.lines().collect();
-    assert_eq!(
-        lines[0],
-        "9 of 10 files are not depth frames; mend or remove them:"
-    );
+    assert_eq!(lines[0], "9 of 10 files are not depth frames; mend or remove them:");
     for (line, (name, fault)) in lines[1..].iter().zip([
         ("01-size.png", "640x480 pixels instead of 512x424"),
         ("02-bits.png", "8-bit grey instead of 16-bit grey"),
@@ -126,10 +107,7 @@ fn every_bad_file_is_named_with_its_fault() {
         ("08-link.png", "cannot be read"),
         ("09-big.png", "4194305 bytes"),
     ]) {
-        assert!(
-            line.contains(name) && line.contains(fault),
-            "{line}: expected {name}, {fault}"
-        );
+        assert!(line.contains(name) && line.contains(fault), "{line}: expected {name}, {fault}");
     }
     assert_eq!(lines.len(), 10);
 }
@@ -163,11 +141,7 @@ fn cut_anywhere_it_is_truncated_and_the_buffer_untouched() {
     let good = grey16(&flat(1000));
     for keep in (0..good.len()).step_by(7).chain(good.len() - 20..good.len()) {
         let mut depth = flat(7);
-        assert_eq!(
-            decode_frame(&good[..keep], &mut depth),
-            Err(FrameError::Truncated),
-            "{keep} bytes"
-        );
+        assert_eq!(decode_frame(&good[..keep], &mut depth), Err(FrameError::Truncated), "{keep} bytes");
         assert!(depth == flat(7));
     }
 }
@@ -186,10 +160,7 @@ fn a_damaged_byte_is_found() {
     let mut file = grey16(&flat(1000));
     // Within the image data, which starts at byte 41 and is guarded by its checksum.
     file[60] ^= 0x10;
-    assert!(matches!(
-        decode_frame(&file, &mut flat(0)),
-        Err(FrameError::Damaged(_))
-    ));
+    assert!(matches!(decode_frame(&file, &mut flat(0)), Err(FrameError::Damaged(_))));
 }
 
 #[test]
@@ -201,9 +172,7 @@ fn an_animation_is_refused() {
     encoder.set_animated(2, 0).expect("two frames");
     let mut writer = encoder.write_header().expect("into memory");
     for _ in 0..2 {
-        writer
-            .write_image_data(&vec![0; PIXELS * 2])
-            .expect("into memory");
+        writer.write_image_data(&vec![0; PIXELS * 2]).expect("into memory");
     }
     writer.finish().expect("into memory");
     assert_eq!(decode_frame(&file, &mut flat(0)), Err(FrameError::Animated));
@@ -218,10 +187,7 @@ fn a_huge_picture_is_refused_by_its_header() {
     file.extend_from_slice(&checksum.to_be_bytes());
     assert_eq!(
         decode_frame(&file, &mut flat(0)),
-        Err(FrameError::Size {
-            width: 0x7fff_ffff,
-            height: 0x7fff_ffff
-        })
+        Err(FrameError::Size { width: 0x7fff_ffff, height: 0x7fff_ffff })
     );
 }
 
@@ -234,10 +200,7 @@ fn real_recordings_load() {
     }
     let replay = Replay::open(&folder).expect("114 good files");
     assert_eq!(replay.len(), 114);
-    assert_eq!(
-        (replay.name(0), replay.name(113)),
-        ("board-on-table_0000.png", "table-fixed_0015.png")
-    );
+    assert_eq!((replay.name(0), replay.name(113)), ("board-on-table_0000.png", "table-fixed_0015.png"));
 }
 
 proptest! {
@@ -301,9 +264,7 @@ fn encode_bytes(width: usize, height: usize, colour: ColorType, bits: BitDepth, 
 /// The checksum of PNG chunks, bit by bit (PNG specification, annex D).
 fn crc32(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(!0, |crc, byte| {
-        (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
-            (crc >> 1) ^ (0xedb8_8320 & (crc & 1).wrapping_neg())
-        })
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| (crc >> 1) ^ (0xedb8_8320 & (crc & 1).wrapping_neg()))
     })
 }
 
