@@ -495,9 +495,9 @@ impl Walk {
             );
         };
         let up = [0.0, 0.0, 1.0];
-        part([0.02, 0.0, 1.61], up, 0.14, 0.105, SKIN);
-        part([0.0, 0.0, 1.16], up, 0.40, 0.17, CLOTH);
-        part([0.0, 0.0, 1.39], [0.0, 1.0, 0.0], 0.25, 0.11, CLOTH);
+        part([0.03, 0.0, 1.63], up, 0.125, 0.09, SKIN);
+        part([0.0, 0.0, 1.14], up, 0.38, 0.155, CLOTH);
+        part([0.0, 0.0, 1.39], [0.0, 1.0, 0.0], 0.27, 0.095, CLOTH);
         for side in [-1.0, 1.0] {
             // Legs hang from the hip, arms from the shoulder and against them.
             let (sin, cos) = (side * swing).sin_cos();
@@ -509,7 +509,7 @@ impl Walk {
                 CLOTH,
             );
             part(
-                [sin * 0.30, side * 0.25, 1.42 - cos * 0.30],
+                [sin * 0.30, side * 0.27, 1.42 - cos * 0.30],
                 [-sin, 0.0, cos],
                 0.36,
                 0.06,
@@ -519,7 +519,7 @@ impl Walk {
     }
 }
 
-/// Reflectance of the floor at a place: concrete with painted lines between the bays and before them, and stains.
+/// Reflectance of the floor at a place: concrete, painted lines beside the bays, stains.
 fn floor(x: f32, y: f32) -> f32 {
     let beside = BAY_X
         .iter()
