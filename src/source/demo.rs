@@ -27,7 +27,7 @@
 //! # What is imitated of the sensor, and what is not
 //!
 //! Depth is measured along the optical axis, in whole millimetres, 0 where there is no measurement; the lens is one real
-//! sensor's ([`INTRINSICS`]). From the light that comes back ([`solid::Picture::echo`]) follow the noise, which grows with
+//! sensor's ([`INTRINSICS`]). From the light that comes back (`Picture::echo`) follow the noise, which grows with
 //! the square of the distance, and the gaps: dark paint and glass, grazing incidence, the corners of the picture, edges
 //! (where the real sensor sees two depths in one pixel and its driver drops them). Each pixel is noisy by itself. Mixed
 //! depths at edges that survive, reflections from several sides, and the neighbourly smoothing of the driver are not
@@ -37,6 +37,7 @@ mod solid;
 
 use std::f32::consts::FRAC_PI_2;
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::{HEIGHT, PIXELS, WIDTH};
@@ -54,7 +55,7 @@ pub struct Demo {
 }
 
 impl Demo {
-    /// Builds the scene; all memory that [`Demo::render`] needs, about 7 MB, is taken here.
+    /// Builds the scene; all memory that [`Demo::render`] needs, about 8 MB, is taken here.
     ///
     /// `seed` chooses the noise; the scene is always the same.
     pub fn new(seed: u64) -> Self {
@@ -130,7 +131,7 @@ impl Demo {
     /// Outlines of the bays on the floor, as corners in pixels (column, row; pixel centres are whole numbers): front left,
     /// front right, back right, back left as the sensor sees them. Corners of the outer bays lie outside the picture.
     ///
-    /// Edges are bent by the lens, by under 3 pixels within the picture.
+    /// The lens bends the edges between them a little.
     pub fn bay_outlines(&self) -> [[[f32; 2]; 4]; BAYS] {
         BAY_X.map(|middle| {
             let (left, right) = (middle - BAY_WIDTH / 2.0, middle + BAY_WIDTH / 2.0);
@@ -190,8 +191,12 @@ impl Intrinsics {
         let [mut x, mut y] = bent;
         for _ in 0..UNBEND_STEPS {
             let (radial, [tx, ty]) = self.bend(x, y);
+            let last = [x, y];
             x = (bent[0] - tx) / radial;
             y = (bent[1] - ty) / radial;
+            if (x - last[0]).abs() + (y - last[1]).abs() < UNBEND_ENOUGH {
+                break;
+            }
         }
         (x, y)
     }
@@ -452,19 +457,19 @@ impl Walk {
                 .spheroid(&Spheroid { centre, axis, half: half * h, radius: radius * h, reflectance }, pose);
         };
         let up = [0.0, 0.0, 1.0];
-        part([0.02, 0.0, 1.61], up, 0.14, 0.105, SKIN);
-        part([0.0, 0.0, 1.16], up, 0.40, 0.17, CLOTH);
-        part([0.0, 0.0, 1.39], [0.0, 1.0, 0.0], 0.25, 0.11, CLOTH);
+        part([0.03, 0.0, 1.63], up, 0.125, 0.09, SKIN);
+        part([0.0, 0.0, 1.14], up, 0.38, 0.155, CLOTH);
+        part([0.0, 0.0, 1.39], [0.0, 1.0, 0.0], 0.27, 0.095, CLOTH);
         for side in [-1.0, 1.0] {
             // Legs hang from the hip, arms from the shoulder and against them.
             let (sin, cos) = (side * swing).sin_cos();
             part([-sin * 0.44, side * 0.10, 0.90 - cos * 0.44], [sin, 0.0, cos], 0.47, 0.095, CLOTH);
-            part([sin * 0.30, side * 0.25, 1.42 - cos * 0.30], [-sin, 0.0, cos], 0.36, 0.06, CLOTH);
+            part([sin * 0.30, side * 0.27, 1.42 - cos * 0.30], [-sin, 0.0, cos], 0.36, 0.06, CLOTH);
         }
     }
 }
 
-/// Reflectance of the floor at a place: concrete with painted lines between the bays and before them, and stains.
+/// Reflectance of the floor at a place: concrete, painted lines beside the bays, stains.
 fn floor(x: f32, y: f32) -> f32 {
     let beside = BAY_X.iter().any(|bay| ((x - bay).abs() - BAY_WIDTH / 2.0).abs() < LINE / 2.0);
     if beside && y > BAY_FRONT {
@@ -487,7 +492,7 @@ fn measure(w: f32, echo: f32, bend: f32, shift: f32, doubt: f32) -> u16 {
     let wobble = 1.0 + DOUBT * doubt;
     // Without short cuts, so that several pixels are worked on at once.
     let seen = (echo > ECHO_NEEDED * wobble) & (bend < BEND_ALLOWED * w * wobble.max(0.2));
-    let valid = seen & (mm >= RANGE[0]) & (mm <= RANGE[1]);
+    let valid = seen & RANGE.contains(&mm);
     let mm = if valid { mm } else { 0.0 };
     // Adding 2²³ leaves the rounded number in the low bits: the compiler makes nothing of it but an addition, where a cast
     // costs three comparisons.
@@ -560,8 +565,10 @@ pub const SENSOR_HEIGHT: f32 = 2.6;
 /// By how much the sensor looks down, in degrees.
 pub const SENSOR_TILT: f32 = 44.0;
 
-/// Rounds of [`Intrinsics::ray`]: the corners, where it converges slowest, are then right to a thousandth of a pixel.
-const UNBEND_STEPS: usize = 40;
+/// Rounds of [`Intrinsics::ray`] at most, and the change that ends them sooner: two thousandths of a pixel in the corners,
+/// where it converges slowest, are then left.
+const UNBEND_STEPS: usize = 60;
+const UNBEND_ENOUGH: f64 = 1e-6;
 
 // The car park, in metres: x to the right of the sensor, y away from it. All ours.
 const BAY_X: [f32; BAYS] = [-2.3, 0.0, 2.3];
@@ -605,9 +612,9 @@ const FLOOR: f32 = 0.35;
 const CONCRETE: f32 = 0.5;
 const PAINTED_LINE: f32 = 0.8;
 const OIL: f32 = 0.06;
-const GLASS: f32 = 0.0165;
-/// Less steep in the sun, so less tinted.
-const SIDE_GLASS: f32 = 0.055;
+const GLASS: f32 = 0.0175;
+/// Less tinted; seats behind it send something back too.
+const SIDE_GLASS: f32 = 0.060;
 const RUBBER: f32 = 0.06;
 const SKIN: f32 = 0.55;
 const CLOTH: f32 = 0.5;
@@ -622,11 +629,11 @@ const NOISE_ECHO: f32 = 0.018;
 const NOISE_MOST: f32 = 25.0;
 /// Echo below which a pixel is dropped, and by what share the limit wavers from frame to frame, as does the next one.
 const ECHO_NEEDED: f32 = 0.0026;
-const DOUBT: f32 = 0.31;
+const DOUBT: f32 = 0.30;
 /// Share by which inverse depth may depart from a plane before a pixel counts as an edge.
 const BEND_ALLOWED: f32 = 0.025;
 /// Shortest and longest depth that the sensor gives, in mm: Microsoft's limits, which the fixed recordings show too.
-const RANGE: [f32; 2] = [500.0, 8000.0];
+const RANGE: RangeInclusive<f32> = 500.0..=8000.0;
 
 /// Inverse of 12 m: what is farther away is nothing.
 const HORIZON: f32 = 1.0 / 12.0;

@@ -29,7 +29,7 @@ impl Rays {
             let vignette = 1.0 / (1.0 + (r2 / VIGNETTE).powi(4));
             rays.x[i] = x as f32;
             rays.y[i] = y as f32;
-            rays.light[i] = (vignette / (1.0 + r2).powf(1.5)) as f32;
+            rays.light[i] = (vignette / ((1.0 + r2) * (1.0 + r2).sqrt())) as f32;
         }
         rays
     }

@@ -156,6 +156,22 @@ fn bytes_after_the_end_are_ignored() {
 }
 
 #[test]
+fn what_says_nothing_about_depth_is_skipped() {
+    for kind in [b"tEXt", b"eXIf", b"abCd"] {
+        let mut depth = flat(0);
+        assert_eq!(decode_frame(&with_chunk(kind, 4 << 10), &mut depth), Ok(()), "{}", kind.escape_ascii());
+        assert!(depth == flat(1000));
+    }
+}
+
+#[test]
+fn a_large_chunk_that_must_be_held_is_refused() {
+    // Kept whole by the decoder, so its memory would be the file's to choose.
+    assert_eq!(decode_frame(&with_chunk(b"eXIf", 3 << 20), &mut flat(0)), Err(FrameError::TooLarge));
+    assert_eq!(decode_frame(&with_chunk(b"zTXt", 3 << 20), &mut flat(0)), Ok(()));
+}
+
+#[test]
 fn a_damaged_byte_is_found() {
     let mut file = grey16(&flat(1000));
     // Within the image data, which starts at byte 41 and is guarded by its checksum.
@@ -258,6 +274,19 @@ fn encode_bytes(width: usize, height: usize, colour: ColorType, bits: BitDepth, 
     let mut writer = encoder.write_header().expect("into memory");
     writer.write_image_data(bytes).expect("into memory");
     writer.finish().expect("into memory");
+    file
+}
+
+/// A good file with one more chunk after its header.
+fn with_chunk(kind: &[u8; 4], bytes: u32) -> Vec<u8> {
+    let mut chunk = bytes.to_be_bytes().to_vec();
+    chunk.extend_from_slice(kind);
+    chunk.extend_from_slice(b"Comment\0");
+    chunk.resize(8 + bytes as usize, b'x');
+    let checksum = crc32(&chunk[4..]);
+    chunk.extend_from_slice(&checksum.to_be_bytes());
+    let mut file = grey16(&flat(1000));
+    file.splice(33..33, chunk);
     file
 }
 
