@@ -51,7 +51,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
     let cannot_start = |e: &dyn ToString| Failure::new(CANNOT_START, e.to_string());
     let signals = Signals::block().map_err(|e| cannot_start(&e))?;
     let source = match &config.source {
-        SourceSpec::Demo => Source::Demo(Demo::new(DEMO_SEED)),
+        SourceSpec::Demo => Source::Demo(Box::new(Demo::new(DEMO_SEED))),
         SourceSpec::Replay(path) => Source::Replay(Replay::open(path).map_err(|e| cannot_start(&e))?),
     };
     let now = clock.now();

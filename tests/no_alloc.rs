@@ -75,7 +75,7 @@ fn serve(form: pickle::Form) {
 
     let clock = Clock::start();
     let now = clock.now();
-    let feed = Feed::new(Source::Demo(Demo::new(1)), 120, std::iter::empty().collect(), now);
+    let feed = Feed::new(Source::Demo(Box::new(Demo::new(1))), 120, std::iter::empty().collect(), now);
     let renderer = Renderer::new(Range::PYTHON, Camera::default(), LocalClock::system());
     let settings = Settings {
         listen: vec![Address::Tcp(([127, 0, 0, 1], 0).into())],

@@ -26,7 +26,7 @@ impl Rig {
     fn with(fps: u32, faults: &str, change: impl FnOnce(&mut Settings)) -> Self {
         let now = Now { mono: Duration::from_secs(100), wall_us: 1_605_016_534_000_000 };
         let faults = faults.split_whitespace().map(|f| f.parse().expect("a fault")).collect();
-        let feed = Feed::new(Source::Demo(Demo::new(1)), fps, faults, now);
+        let feed = Feed::new(Source::Demo(Box::new(Demo::new(1))), fps, faults, now);
         let renderer = Renderer::new(Range::PYTHON, Camera::default(), LocalClock::utc());
         let mut settings = Settings {
             listen: vec![Address::Tcp(([127, 0, 0, 1], 0).into())],

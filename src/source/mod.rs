@@ -38,7 +38,7 @@ pub const REOPEN_MAX: Duration = Duration::from_secs(8);
 #[derive(Debug)]
 pub enum Source {
     /// The built-in synthetic car park.
-    Demo(demo::Demo),
+    Demo(Box<demo::Demo>),
     /// Recorded frames, played in a loop.
     Replay(replay::Replay),
 }
@@ -311,7 +311,7 @@ mod tests {
 
     fn feed(fps: u32, faults: &str) -> Feed {
         let plan = faults.split_whitespace().map(|f| f.parse().expect("a fault")).collect();
-        Feed::new(Source::Demo(demo::Demo::new(1)), fps, plan, at(0))
+        Feed::new(Source::Demo(Box::new(demo::Demo::new(1))), fps, plan, at(0))
     }
 
     /// Polls whenever the feed says, until `end_ms`, and returns what happened and when, plain waiting left out.
