@@ -18,9 +18,7 @@ import numpy as np
 from harness import OUT, Server, main, need, step
 
 HERE = pathlib.Path(__file__).parent
-SOLO, CROWD = 300, 20
-# More than a hundred, so that all are there at once although they start one after the other.
-CROWD_FRAMES = 300
+SOLO, CROWD, CROWD_FRAMES = 300, 20, 100
 PIXELS = 512 * 424
 
 
@@ -47,11 +45,19 @@ def start(server, screen, frames, number):
     place = [str(10 + 515 * (number % 5)), str(10 + 515 * (number // 5))]
     environment = {**os.environ, "DISPLAY": screen, "OMP_NUM_THREADS": "1", "QT_LOGGING_RULES": "*=false"}
     command = [sys.executable, str(HERE / "viewer.py"), "127.0.0.1", str(server.port), str(frames), f"viewer {number}", *place]
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def release(viewer):
+    """Lets it end."""
+    if viewer.stdin:
+        viewer.stdin.close()
+        viewer.stdin = None  # or communicate() would write to it
 
 
 def finish(viewer, frames, seconds):
-    """Its account, when it ended well."""
+    """Tells it to end; its account, when it ended well."""
+    release(viewer)
     try:
         out, err = viewer.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
@@ -60,7 +66,7 @@ def finish(viewer, frames, seconds):
         need(False, f"a viewer did not end within {seconds} s")
     need(viewer.returncode == 0, f"a viewer failed: {out.strip()} {err.strip()[-500:]}")
     account = json.loads(out)
-    need(account["frames"] == frames and account["shape"] == [424, 512, 3] and account["clean_end"], f"{account}")
+    need(account["frames"] >= frames and account["shape"] == [424, 512, 3] and account["clean_end"], f"{account}")
     return account
 
 
@@ -99,26 +105,31 @@ def jet_pixels(image):
     return hits.size, np.unique(hits).size
 
 
-def watch(server, viewers, screen, name, seconds):
-    """Polls /state until the viewers have ended: the sequence only rises. A screenshot when all are there."""
-    sequence, polls, picture, most = -1, 0, None, 0
+def watch(server, viewers, frames, screen, name, seconds):
+    """Until each of the viewers, all connected at once, has had so many frames and shows its picture on the screen.
+
+    Meanwhile the sequence in /state only rises. On a crowded machine the toolkit paints a window seconds after it was
+    asked to, so the screenshot is taken again until every window shows a picture.
+    """
+    sequence, rises, area = -1, 0, 0
     deadline = time.monotonic() + seconds
-    while any(v.poll() is None for v in viewers) and time.monotonic() < deadline:
+    while area < 0.95 * PIXELS * len(viewers):
+        for viewer in viewers:
+            need(viewer.poll() is None, f"a viewer ended early: {viewer.stderr.read()[-500:] if viewer.poll() else ''}")
         now = state(server)
         need(now["depth"]["seq"] >= sequence, f"the sequence fell from {sequence} to {now['depth']['seq']}")
-        polls += now["depth"]["seq"] > sequence
+        rises += now["depth"]["seq"] > sequence
         sequence = now["depth"]["seq"]
-        clients = now["stream"]["clients"]
-        most = max(most, clients)
-        if picture is None and clients == len(viewers):
-            sent = [v["sent"] for v in now["stream"]["clients_stat"].values()]
-            if min(sent) >= 20:
-                picture = screenshot(screen, name)
-        time.sleep(0.2)
-    need(most == len(viewers), f"at most {most} of {len(viewers)} viewers were connected at once")
-    need(picture is not None, "the viewers ended before a screenshot could be taken")
-    need(polls >= 3, f"the sequence rose only {polls} times")
-    return picture
+        sent = [v["sent"] for v in now["stream"]["clients_stat"].values()]
+        need(time.monotonic() < deadline,
+             f"after {seconds} s: viewers were sent {sent}, {area / PIXELS:.1f} pictures on the screen, see {name}")
+        if len(sent) == len(viewers) and min(sent) >= frames:
+            area, colours = jet_pixels(screenshot(screen, name))
+        else:
+            time.sleep(0.2)
+    need(colours > 50, f"only {colours} colours on the screen, see {name}")
+    need(rises >= 3, f"the sequence rose only {rises} times")
+    return area / PIXELS, colours
 
 
 def run():
@@ -127,26 +138,25 @@ def run():
         with step(f"one viewer, {SOLO} frames"):
             viewer = start(server, screen, SOLO, 0)
             begun = time.monotonic(), cpu(server)
-            picture = watch(server, [viewer], screen, "viewer.png", 90)
+            area, colours = watch(server, [viewer], SOLO, screen, "viewer.png", 60)
             account = finish(viewer, SOLO, 5)
             share = (cpu(server) - begun[1]) / (time.monotonic() - begun[0])
-            area, colours = jet_pixels(picture)
-            need(area > 0.95 * PIXELS, f"only {area} pixels of the window are of the palette, see viewer.png")
-            need(colours > 50, f"only {colours} colours in the window, see viewer.png")
-        print(f"      {account['seconds']} s, {area} pixels in {colours} colours on the screen; "
+        print(f"      {account['frames']} frames, {account['repeats']} twice, in {account['seconds']} s; {colours} colours on the "
+              f"screen; "
               f"server: {share:.1%} of a core, {resident(server) / 1024:.1f} MiB resident")
 
         with step(f"{CROWD} viewers at once, {CROWD_FRAMES} frames each"):
             viewers = [start(server, screen, CROWD_FRAMES, n) for n in range(CROWD)]
             try:
-                picture = watch(server, viewers, screen, "viewers.png", 300)
-                seconds = [finish(v, CROWD_FRAMES, 60)["seconds"] for v in viewers]
+                area, _ = watch(server, viewers, CROWD_FRAMES, screen, "viewers.png", 120)
+                for viewer in viewers:
+                    release(viewer)
+                accounts = [finish(viewer, CROWD_FRAMES, 60) for viewer in viewers]
             finally:
                 for viewer in viewers:
                     viewer.kill()
-            area = jet_pixels(picture)[0]
-            need(area > 0.95 * CROWD * PIXELS, f"only {area / PIXELS:.1f} pictures' worth on the screen, see viewers.png")
-        print(f"      {min(seconds)} to {max(seconds)} s for {CROWD_FRAMES} frames")
+        rates = [account["frames"] / account["seconds"] for account in accounts]
+        print(f"      {min(rates):.1f} to {max(rates):.1f} frames a second each; {area:.1f} pictures on the screen")
 
         with step("all are gone from /state"):
             deadline = time.monotonic() + 5
