@@ -337,6 +337,9 @@ pub fn write_head(
     let connection = if keep_alive { "keep-alive" } else { "close" };
     write!(out, "HTTP/1.1 {}\r\nConnection: {connection}\r\n", status.line())?;
     write!(out, "Content-Type: {content_type}\r\nContent-Length: {length}\r\n")?;
+    if status == Status::MethodNotAllowed {
+        out.write_str("Allow: GET, HEAD\r\n")?;
+    }
     write!(out, "{NO_STORE}X-Content-Type-Options: nosniff\r\n{extra}\r\n")
 }
 
