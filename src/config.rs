@@ -160,6 +160,7 @@ impl Config {
             stall: STALL,
             pickle: self.pickle,
             shutdown_from: THIS_MACHINE.to_vec(),
+            allow: Vec::new(),
         }
     }
 }

@@ -7,9 +7,9 @@ use clap::Parser;
 use depthcast::camera::{Camera, LocalClock};
 use depthcast::clock::Clock;
 use depthcast::config::{Cli, Config, SourceSpec};
-use depthcast::net_poll::{Server, Stop};
+use depthcast::net_poll::{LOBBY, Server, Stop};
 use depthcast::render::Renderer;
-use depthcast::service::{Notifier, Signals, start_log};
+use depthcast::service::{Notifier, Signals, allow_descriptors, start_log};
 use depthcast::source::demo::Demo;
 use depthcast::source::replay::Replay;
 use depthcast::source::{Feed, Source};
@@ -58,8 +58,17 @@ fn run(cli: Cli) -> Result<(), Failure> {
     let feed = Feed::new(source, config.fps, config.faults.clone(), now);
     let renderer = Renderer::new(config.range, Camera::default(), LocalClock::system());
     let settings = config.settings();
+    // Connections, listeners, and a few of the process's own.
+    let needed = (settings.viewers_max + LOBBY + settings.listen.len() + DESCRIPTORS) as u64;
+    match allow_descriptors(needed) {
+        Ok(may) if may < needed => {
+            log::warn!("the system allows {may} open files, {needed} may be needed: raise LimitNOFILE");
+        }
+        Ok(_) => {}
+        Err(e) => log::warn!("cannot tell how many files may be open: {e}"),
+    }
     let server = Server::new(settings, feed, renderer, Some(signals), Notifier::from_env(), now);
-    let server = server.map_err(|e| cannot_start(&e))?;
+    let mut server = server.map_err(|e| cannot_start(&e))?;
     for address in server.addresses() {
         log::info!("listening on {address}");
     }
@@ -70,6 +79,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         connections / 1024
     );
     match server.run(&clock).map_err(|e| Failure::new(FAILED, format!("the event loop failed: {e}")))? {
+        Stop::Reload => {}
         Stop::Signal => log::info!("stopped by a signal"),
         Stop::Viewer => log::info!("stopped by a viewer"),
     }
@@ -78,6 +88,9 @@ fn run(cli: Cli) -> Result<(), Failure> {
 
 /// Any number will do; the demo is the same car park for everybody.
 const DEMO_SEED: u64 = 1;
+
+/// Open files beside sockets: standard streams, the event queue, signals, notifications, and some to spare.
+const DESCRIPTORS: usize = 32;
 
 const BAD_USAGE: u8 = 1;
 const CANNOT_START: u8 = 2;

@@ -252,8 +252,12 @@ mod tests {
     }
 
     fn state_text(camera: &Camera, viewers: usize) -> String {
-        let counters =
-            Counters { captured: u64::MAX, bytes: u64::MAX, closed: [u64::MAX; 12], ..Counters::default() };
+        let counters = Counters {
+            captured: u64::MAX,
+            bytes: u64::MAX,
+            closed: [u64::MAX; Close::WORDS.len()],
+            ..Counters::default()
+        };
         let state = State {
             camera,
             source: "demo",

@@ -10,6 +10,9 @@
 // Listeners and streams.
 mod socket;
 
+// What the kernel keeps for a connection.
+mod kernel;
+
 // One connection.
 mod conn;
 
@@ -29,7 +32,7 @@ use crate::proto::http::{self, PictureFacts, Status, Target};
 use crate::proto::{Close, legacy, multipart, pickle};
 use crate::render::Renderer;
 use crate::ring::{Form, Full, Picture, Ring, Slot};
-use crate::service::{Notifier, Signals};
+use crate::service::{Asked, Notifier, Signals};
 use crate::source::{Feed, NOMINAL_FPS, Outcome, Stamp};
 
 pub use self::socket::{Address, BadAddress};
@@ -64,6 +67,8 @@ pub struct Settings {
     pub pickle: pickle::Form,
     /// Who may stop the server through the Python protocol.
     pub shutdown_from: Vec<Network>,
+    /// Who may connect; empty means everybody.
+    pub allow: Vec<Network>,
 }
 
 /// Why the server could not start.
@@ -92,9 +97,11 @@ impl fmt::Display for StartError {
 
 impl std::error::Error for StartError {}
 
-/// Why the server stopped, in good order.
+/// Why the loop was left, in good order.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Stop {
+    /// HUP: read the configuration again, [`Server::apply`] it and go on with [`Server::run`].
+    Reload,
     /// TERM or INT.
     Signal,
     /// A viewer of the Python protocol asked for it and may.
@@ -195,16 +202,30 @@ impl Server {
     ///
     /// # Errors
     /// Only when the system's own event queue fails.
-    pub fn run(mut self, clock: &Clock) -> io::Result<Stop> {
+    pub fn run(&mut self, clock: &Clock) -> io::Result<Stop> {
         self.notifier.ready();
         loop {
             let now = clock.now();
             self.wait(self.timeout(now))?;
-            if let Some(stop) = self.turn(clock.now()) {
-                self.notifier.stopping();
-                return Ok(stop);
+            match self.turn(clock.now()) {
+                None => {}
+                Some(Stop::Reload) => return Ok(Stop::Reload),
+                Some(stop) => {
+                    self.notifier.stopping();
+                    return Ok(stop);
+                }
             }
         }
+    }
+
+    /// Takes over what may change while serving: everything but `listen` and `viewers_max`, which stay as they were.
+    ///
+    /// Viewers stay connected; the next frame is the first that shows the change.
+    pub fn apply(&mut self, settings: Settings, renderer: Renderer) {
+        let listen = std::mem::take(&mut self.world.settings.listen);
+        let viewers_max = self.world.settings.viewers_max;
+        self.world.settings = Settings { listen, viewers_max, ..settings };
+        self.world.renderer.replace(renderer);
     }
 
     /// Time until something is due at `now`; `None` if only an event can bring work.
@@ -221,7 +242,8 @@ impl Server {
         let blocked = self.listeners.iter().any(|l| l.ready).then_some(self.accept_after);
         let conns = self.entries.iter().filter_map(|e| e.conn.as_ref()?.deadline(world.settings.stall));
         let due = conns.map(|(at, _)| at).min();
-        let all = [world.feed.due(world.wanted), placeholder, blocked, due, self.notifier.due()];
+        let gate = self.entries.iter().filter_map(|e| e.conn.as_ref()?.gate).min();
+        let all = [gate, world.feed.due(world.wanted), placeholder, blocked, due, self.notifier.due()];
         all.into_iter().flatten().min().map(|at| at.saturating_sub(now.mono))
     }
 
@@ -262,8 +284,10 @@ impl Server {
     /// Does everything that is ready or due at `now`, without waiting; says so when it is time to stop.
     pub fn turn(&mut self, now: Now) -> Option<Stop> {
         self.busy = false;
-        if self.signals.as_mut().is_some_and(Signals::take_stop) {
-            return Some(Stop::Signal);
+        match self.signals.as_mut().and_then(Signals::take) {
+            Some(Asked::Stop) => return Some(Stop::Signal),
+            Some(Asked::Reload) => return Some(Stop::Reload),
+            None => {}
         }
         self.capture(now);
         self.accept(now);
@@ -362,7 +386,7 @@ impl Server {
                     return;
                 }
                 left -= 1;
-                match self.listeners[n].socket.accept() {
+                match self.listeners[n].socket.accept(self.world.settings.stall) {
                     Ok((stream, peer)) => self.admit(stream, peer, now),
                     Err(e) if e.kind() == io::ErrorKind::WouldBlock => self.listeners[n].ready = false,
                     // The peer gave up while it waited.
@@ -384,6 +408,12 @@ impl Server {
 
     fn admit(&mut self, mut stream: socket::Stream, peer: Peer, now: Now) {
         self.world.counters.accepted += 1;
+        let allow = &self.world.settings.allow;
+        if !allow.is_empty() && !allow.iter().any(|network| network.contains(peer)) {
+            self.world.counters.closed[Close::NotAllowed.number()] += 1;
+            self.warnings.peer(now.mono, peer, Close::NotAllowed);
+            return;
+        }
         let Some(place) = self.free_place(now) else {
             self.world.counters.closed[Close::Full.number()] += 1;
             self.warnings.peer(now.mono, peer, Close::Full);
@@ -852,6 +882,10 @@ impl World {
     ///
     /// `None` if there is none yet, which is noted as somebody waiting.
     fn give(&mut self, conn: &mut Conn, form: Form, had: u64, now: Now) -> Option<(Body, PictureFacts)> {
+        // Behind bytes that are still on their way a frame would be old when it arrives: a newer one may come.
+        if self.ring.newest().is_some_and(|slot| slot.serial() > had) && !conn.has_drained(now.mono) {
+            return None;
+        }
         let Some(pin) = self.ring.pin(had) else {
             self.wanted = true;
             return None;

@@ -41,6 +41,11 @@ impl Renderer {
         Self { range, table: Table::new(range), encoder, camera, clock, made: Made::default() }
     }
 
+    /// Goes on with another range, camera and view; the counters go on rising.
+    pub fn replace(&mut self, other: Renderer) {
+        *self = Renderer { made: self.made, ..other };
+    }
+
     /// What the ring's slots must have room for.
     pub fn room() -> Room {
         let png = png::indexed_bound(WIDTH, HEIGHT);

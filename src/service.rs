@@ -1,34 +1,51 @@
 //! What ties the appliance to its service manager: signals, notifications, the log.
 
 use std::fmt::Write as _;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use std::{env, fmt};
 
+use nix::fcntl::OFlag;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::socket::{MsgFlags, send};
+use nix::sys::stat::{SFlag, fstat};
 
 use crate::source::SourceError;
 
-/// TERM and INT, as a descriptor that the loop can wait for.
+/// What a signal asked for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Asked {
+    /// TERM or INT: stop in good order.
+    Stop,
+    /// HUP: read the configuration again.
+    Reload,
+}
+
+/// TERM, INT and HUP, as a descriptor that the loop can wait for.
 #[derive(Debug)]
 pub struct Signals {
     fd: SignalFd,
 }
 
 impl Signals {
-    /// Blocks TERM and INT for this thread, which must be the only one, and takes them through a descriptor.
+    /// Blocks the signals for this thread, which must be the only one, and takes them through a descriptor.
     ///
     /// # Errors
     /// When the system refuses the descriptor.
     pub fn block() -> io::Result<Self> {
         let mut set = SigSet::empty();
-        set.add(Signal::SIGTERM);
-        set.add(Signal::SIGINT);
+        for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
+            set.add(signal);
+        }
         set.thread_block()?;
         let fd = SignalFd::with_flags(&set, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
         Ok(Self { fd })
@@ -39,14 +56,34 @@ impl Signals {
         self.fd.as_raw_fd()
     }
 
-    /// Takes all waiting signals; true if one of them was to stop.
-    pub fn take_stop(&mut self) -> bool {
-        let mut stop = false;
-        while let Ok(Some(_)) = self.fd.read_signal() {
-            stop = true;
+    /// Takes all waiting signals and says what they ask for; to stop outweighs the rest.
+    pub fn take(&mut self) -> Option<Asked> {
+        let mut asked = None;
+        while let Ok(Some(signal)) = self.fd.read_signal() {
+            let reload = signal.ssi_signo == Signal::SIGHUP as u32;
+            match asked {
+                Some(Asked::Stop) => {}
+                _ if reload => asked = Some(Asked::Reload),
+                _ => asked = Some(Asked::Stop),
+            }
         }
-        stop
+        asked
     }
+}
+
+/// Raises the number of descriptors that this process may have open to `needed`, as far as the system allows.
+///
+/// Returns the number it may have then.
+///
+/// # Errors
+/// When the system does not even tell the limit.
+pub fn allow_descriptors(needed: u64) -> io::Result<u64> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    let wanted = needed.clamp(soft, hard.max(soft));
+    if wanted > soft {
+        setrlimit(Resource::RLIMIT_NOFILE, wanted, hard)?;
+    }
+    Ok(wanted)
 }
 
 /// Messages to systemd, on a socket opened at start; silent where there is none (sd_notify(3)).
@@ -140,17 +177,80 @@ fn connect(name: &[u8]) -> io::Result<UnixDatagram> {
 }
 
 /// The log: lines on standard error, with the journal's priorities where the journal reads them.
+///
+/// Nobody who stops reading it (a stalled journal, a terminal on hold) may stop the loop: a line that cannot be
+/// written at once is lost, and the next one that can says how many were.
 #[derive(Debug)]
 struct Log {
     journal: bool,
+    sink: Sink,
+    lost: AtomicU64,
+}
+
+/// Standard error, written to without ever waiting.
+#[derive(Debug)]
+enum Sink {
+    /// A stream of the journal: each send says that it must not wait.
+    Socket,
+    /// A pipe, terminal or file, opened once more: the flag must not reach others who share the first opening.
+    Own(File),
+    /// It cannot be opened once more; better a log that may wait than none.
+    Shared,
+}
+
+impl Sink {
+    fn standard_error() -> Self {
+        let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+        match fstat(io::stderr()).map(|stat| SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT) {
+            Ok(SFlag::S_IFSOCK) => Sink::Socket,
+            Ok(_) => OpenOptions::new()
+                .append(true)
+                .custom_flags(flags.bits())
+                .open("/proc/self/fd/2")
+                .map_or(Sink::Shared, Sink::Own),
+            Err(_) => Sink::Shared,
+        }
+    }
+
+    /// Writes one line in one call, so that lines of several programs do not mix.
+    fn write(&self, line: &[u8]) -> io::Result<usize> {
+        match self {
+            Sink::Socket => {
+                let now = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+                Ok(send(io::stderr().as_raw_fd(), line, now)?)
+            }
+            Sink::Own(file) => (&mut &*file).write(line),
+            Sink::Shared => io::stderr().write(line),
+        }
+    }
 }
 
 /// Starts the log at `level`.
 pub fn start_log(level: log::LevelFilter) {
-    let log = Box::leak(Box::new(Log { journal: env::var_os("JOURNAL_STREAM").is_some() }));
+    let journal = env::var_os("JOURNAL_STREAM").is_some();
+    let log = Box::leak(Box::new(Log { journal, sink: Sink::standard_error(), lost: AtomicU64::new(0) }));
     // Fails only if a log was started before, which then stays.
     if log::set_logger(log).is_ok() {
         log::set_max_level(level);
+    }
+}
+
+impl Log {
+    fn line(&self, level: log::Level, message: fmt::Arguments<'_>) -> Line {
+        let mut line = Line::new();
+        // A line never refuses text; what does not fit is left out.
+        let _ = match (self.journal, level) {
+            (true, level) => write!(line, "<{}>{message}", priority(level)),
+            (false, log::Level::Info) => write!(line, "depthcast: {message}"),
+            (false, level) => write!(line, "depthcast: {}: {message}", word(level)),
+        };
+        line
+    }
+
+    fn put(&self, mut line: Line) {
+        if self.sink.write(line.ended()).is_err() {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
     }
 }
 
@@ -163,20 +263,22 @@ impl log::Log for Log {
         if !self.enabled(record.metadata()) {
             return;
         }
-        let mut line = Line::new();
-        let _ = match (self.journal, record.level()) {
-            (true, level) => write!(line, "<{}>{}", priority(level), record.args()),
-            (false, log::Level::Info) => write!(line, "depthcast: {}", record.args()),
-            (false, level) => write!(line, "depthcast: {}: {}", word(level), record.args()),
-        };
-        // One write a line, so that lines of several programs do not mix. A log nobody reads is no reason to stop.
-        let _ = io::stderr().write_all(line.ended());
+        let lost = self.lost.swap(0, Ordering::Relaxed);
+        if lost > 0 {
+            let notice =
+                self.line(log::Level::Warn, format_args!("{lost} log lines were lost: nobody read them"));
+            if self.sink.write(notice.clone().ended()).is_err() {
+                self.lost.fetch_add(lost, Ordering::Relaxed);
+            }
+        }
+        self.put(self.line(record.level(), *record.args()));
     }
 
     fn flush(&self) {}
 }
 
 /// A log line; what does not fit is left out.
+#[derive(Clone)]
 struct Line {
     text: heapless::String<LINE_MAX>,
 }
@@ -245,6 +347,37 @@ mod tests {
         write!(line, "{}", "é".repeat(LINE_MAX)).expect("never fails");
         let ended = line.ended();
         assert!(ended.len() <= LINE_MAX && ended.ends_with(b"\n"));
+    }
+
+    #[test]
+    fn a_log_that_nobody_reads_loses_lines_and_says_so() {
+        use log::Log as _;
+        use std::io::Read;
+        use std::os::unix::net::UnixStream;
+
+        let (ours, mut theirs) = UnixStream::pair().expect("a pair");
+        ours.set_nonblocking(true).expect("set");
+        let sink = Sink::Own(File::from(std::os::fd::OwnedFd::from(ours)));
+        let log = Log { journal: true, sink, lost: AtomicU64::new(0) };
+        log::set_max_level(log::LevelFilter::Info);
+        let say = |n: u32| {
+            let args = format_args!("line {n} {}", "x".repeat(400)).to_string();
+            log.log(&log::Record::builder().level(log::Level::Info).args(format_args!("{args}")).build());
+        };
+        (0..5000).for_each(say);
+        let lost = log.lost.load(Ordering::Relaxed);
+        assert!(lost > 1000, "only {lost} lines were lost: the pair took the rest");
+        theirs.set_nonblocking(true).expect("set");
+        let mut heard = Vec::new();
+        let _ = theirs.read_to_end(&mut heard);
+        say(5000);
+        heard.clear();
+        let _ = theirs.read_to_end(&mut heard);
+        let heard = String::from_utf8_lossy(&heard);
+        assert!(
+            heard.starts_with(&format!("<4>{lost} log lines were lost: nobody read them\n<6>line 5000 ")),
+            "{heard}"
+        );
     }
 
     #[test]

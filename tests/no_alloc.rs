@@ -83,8 +83,9 @@ fn serve(form: pickle::Form) {
         stall: Duration::from_secs(10),
         pickle: form,
         shutdown_from: THIS_MACHINE.to_vec(),
+        allow: Vec::new(),
     };
-    let server = Server::new(settings, feed, renderer, None, notifier, now).expect("started");
+    let mut server = Server::new(settings, feed, renderer, None, notifier, now).expect("started");
     let Some(Address::Tcp(address)) = server.addresses().next() else { panic!("no address") };
     let server = thread::spawn(move || server.run(&clock).expect("ran"));
     let others = [

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io::{self, IoSlice, Read, Write};
 use std::time::Duration;
 
+use super::kernel;
 use super::socket::Stream;
 use crate::clock::Now;
 use crate::peer::Peer;
@@ -57,6 +58,10 @@ pub(super) struct Conn {
     pub(super) shown: Option<(u64, Duration)>,
     pub(super) sent: u64,
     pub(super) skipped: u64,
+    /// When to look again whether the kernel's queue has drained, while a newer frame waits for that.
+    pub(super) gate: Option<Duration>,
+    /// Bytes that the kernel still had queued at the last look.
+    queued: usize,
 }
 
 /// What came of reading.
@@ -95,6 +100,8 @@ impl Conn {
             shown: None,
             sent: 0,
             skipped: 0,
+            gate: None,
+            queued: 0,
         }
     }
 
@@ -115,7 +122,7 @@ impl Conn {
 
     /// When to give up on the peer, and what for. `None`: never; it is waiting for us.
     pub(super) fn deadline(&self, stall: Duration) -> Option<(Duration, Close)> {
-        if self.out.is_pending() {
+        if self.out.is_pending() || self.gate.is_some() {
             return Some((self.progress + stall, Close::Stalled));
         }
         match &self.phase {
@@ -128,6 +135,18 @@ impl Conn {
             Phase::Draining { close, until } => Some((*until, *close)),
             Phase::Legacy(_) | Phase::Stream(_) => None,
         }
+    }
+
+    /// Whether all but the last bytes of what was sent have arrived; if not, asks to be looked at again soon.
+    pub(super) fn has_drained(&mut self, now: Duration) -> bool {
+        let queued = self.stream.queued();
+        if queued < self.queued {
+            self.progress = now;
+        }
+        self.queued = queued;
+        let drained = queued <= kernel::DRAINED;
+        self.gate = (!drained).then_some(now + GATE_EVERY);
+        drained
     }
 
     /// Reads once. Never clears readiness on a short read: only the kernel's "would block" counts.
@@ -309,6 +328,8 @@ impl fmt::Write for Text {
     }
 }
 
+/// While the kernel's queue drains, it is looked at this often: no event tells of the last acknowledged byte.
+pub(super) const GATE_EVERY: Duration = Duration::from_millis(5);
 /// Time a connection has for its first byte.
 pub(super) const FIRST_BYTE: Duration = Duration::from_secs(10);
 /// Time a request has from its first byte to its last.

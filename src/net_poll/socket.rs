@@ -7,11 +7,13 @@ use std::net::{Shutdown, SocketAddr};
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::Duration;
 
 use mio::event::Source;
 use mio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use mio::{Interest, Registry, Token};
 
+use super::kernel;
 use crate::peer::Peer;
 
 /// Where to listen: `127.0.0.1:8080`, `[::]:8080` or `unix:/run/depthcast/http.sock`.
@@ -76,13 +78,12 @@ impl Listener {
         }
     }
 
-    /// The next connection that waits, with its peer.
-    pub(super) fn accept(&self) -> io::Result<(Stream, Peer)> {
+    /// The next connection that waits, with its peer; `give_up` as in [`kernel::tune`].
+    pub(super) fn accept(&self, give_up: Duration) -> io::Result<(Stream, Peer)> {
         match self {
             Listener::Tcp(listener) => {
                 let (stream, peer) = listener.accept()?;
-                // Header and payload leave in one write; waiting for more would only delay the picture.
-                stream.set_nodelay(true)?;
+                kernel::tune(&stream, give_up)?;
                 Ok((Stream::Tcp(stream), peer.ip().into()))
             }
             Listener::Unix(listener, _) => {
@@ -138,6 +139,14 @@ impl Stream {
         match self {
             Stream::Tcp(s) => s.deregister(registry),
             Stream::Unix(s) => s.deregister(registry),
+        }
+    }
+
+    /// Bytes given to the kernel that have not arrived, see [`kernel::queued`].
+    pub(super) fn queued(&self) -> usize {
+        match self {
+            Stream::Tcp(s) => kernel::queued(s),
+            Stream::Unix(s) => kernel::queued(s),
         }
     }
 

@@ -34,6 +34,7 @@ impl Rig {
             stall: Duration::from_secs(10),
             pickle: pickle::Form::Compact,
             shutdown_from: THIS_MACHINE.to_vec(),
+            allow: Vec::new(),
         };
         change(&mut settings);
         let server = Server::new(settings, feed, renderer, None, Notifier::default(), now).expect("started");

@@ -53,11 +53,13 @@ pub enum Close {
     Full,
     /// The place was needed for somebody else.
     Evicted,
+    /// The peer is not in a network that may watch.
+    NotAllowed,
 }
 
 impl Close {
     /// All reasons, in the order of [`Close::number`].
-    pub const WORDS: [&'static str; 12] = [
+    pub const WORDS: [&'static str; 13] = [
         "goodbye",
         "peer_closed",
         "broken",
@@ -70,6 +72,7 @@ impl Close {
         "too_slow",
         "full",
         "evicted",
+        "not_allowed",
     ];
 
     /// Position in [`Close::WORDS`], for counters.
@@ -87,6 +90,7 @@ impl Close {
             Close::TooSlow => 9,
             Close::Full => 10,
             Close::Evicted => 11,
+            Close::NotAllowed => 12,
         }
     }
 
@@ -113,6 +117,7 @@ impl fmt::Display for Close {
             Close::TooSlow => f.write_str("it held the oldest frame when all slots were taken"),
             Close::Full => f.write_str("all places for viewers are taken"),
             Close::Evicted => f.write_str("its place was needed"),
+            Close::NotAllowed => f.write_str("it is in no network of viewers.allow"),
         }
     }
 }
