@@ -1,7 +1,22 @@
 //! Stage 1: depth comes in.
+//!
+//! A [`Source`] gives depth images; a [`Feed`] is a source under supervision: it paces those that have no pace of
+//! their own, numbers and stamps what is captured, notices when nothing comes any more, and reopens what has gone
+//! with growing pauses, while the sequence numbers go on rising.
 
 // The built-in synthetic car park.
 pub mod demo;
+
+// Recorded frames from a folder.
+pub mod replay;
+
+// Faults on demand, for tests.
+pub mod fault;
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::clock::Now;
 
 /// Columns of a Kinect v2 depth image.
 pub const WIDTH: usize = 512;
@@ -9,3 +24,372 @@ pub const WIDTH: usize = 512;
 pub const HEIGHT: usize = 424;
 /// Pixels of a depth image; every depth buffer of this crate has this length, row-major, row 0 at the top.
 pub const PIXELS: usize = WIDTH * HEIGHT;
+
+/// Frames per second of a Kinect v2, and of sources that are not asked for another pace.
+pub const NOMINAL_FPS: u32 = 30;
+/// Without a frame for this long, the source counts as gone and viewers see the placeholder.
+pub const GONE_AFTER: Duration = Duration::from_secs(1);
+/// First pause before a source that was lost is opened again; doubles with each failure.
+pub const REOPEN_FIRST: Duration = Duration::from_millis(250);
+/// Longest pause between two attempts to open a source.
+pub const REOPEN_MAX: Duration = Duration::from_secs(8);
+
+/// Where depth comes from.
+#[derive(Debug)]
+pub enum Source {
+    /// The built-in synthetic car park.
+    Demo(Box<demo::Demo>),
+    /// Recorded frames, played in a loop.
+    Replay(replay::Replay),
+}
+
+impl Source {
+    /// Writes frame `n`, captured `time` after the source was started, in millimetres; 0 means no return.
+    fn read(&mut self, n: u64, time: Duration, depth: &mut [u16]) {
+        match self {
+            Source::Demo(demo) => demo.render(n, time, depth),
+            Source::Replay(replay) => replay.copy_frame(n, depth),
+        }
+    }
+
+    /// The name by which logs and `/state` call this kind of source.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Source::Demo(_) => "demo",
+            Source::Replay(_) => "replay",
+        }
+    }
+}
+
+/// Which frame it is and when it was captured.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Stamp {
+    /// Rises by one with each captured frame, also across reopening; the first frame is 1.
+    pub seq: u64,
+    /// Both clocks at the moment of capture.
+    pub captured: Now,
+}
+
+/// Why there are no frames.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum SourceError {
+    /// No device matches; looked for again later.
+    NotFound,
+    /// The device left; it is looked for and opened again.
+    Disconnected,
+    /// The device is there but gives nothing; it is watched.
+    Silent,
+    /// Nothing has been asked of the source yet.
+    Starting,
+}
+
+impl SourceError {
+    /// One word for `/state` and metrics.
+    pub fn word(self) -> &'static str {
+        match self {
+            SourceError::NotFound => "not_found",
+            SourceError::Disconnected => "disconnected",
+            SourceError::Silent => "silent",
+            SourceError::Starting => "starting",
+        }
+    }
+}
+
+impl fmt::Display for SourceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            SourceError::NotFound => "sensor not found: check its power and USB cable",
+            SourceError::Disconnected => "sensor disconnected: check its power and USB cable",
+            SourceError::Silent => "the sensor is connected but sends no frames",
+            SourceError::Starting => "starting",
+        })
+    }
+}
+
+impl std::error::Error for SourceError {}
+
+/// What [`Feed::poll`] did.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Outcome {
+    /// The buffer holds a new frame.
+    Captured(Stamp),
+    /// A frame arrived incomplete; the buffer is worthless.
+    Torn,
+    /// Nothing new; ask again when [`Feed::due`] says.
+    Nothing,
+    /// The source has just gone.
+    Lost(SourceError),
+    /// The source has just been opened again.
+    Reopened,
+}
+
+/// A source under supervision.
+#[derive(Debug)]
+pub struct Feed {
+    source: Source,
+    pace: Pace,
+    faults: fault::Plan,
+    state: State,
+    opened: Duration,
+    /// Number of the next frame within the source.
+    next: u64,
+    seq: u64,
+    /// Since when nothing has come that should have: the newest frame of a paced source, or the first unanswered
+    /// demand on one that is asked.
+    quiet_since: Option<Duration>,
+    reopened: u64,
+}
+
+impl Feed {
+    /// Supervises `source`, which gives `fps` frames a second, or one whenever it is asked if that is 0.
+    pub fn new(source: Source, fps: u32, faults: fault::Plan, now: Now) -> Self {
+        Self {
+            source,
+            pace: Pace::new(fps, now.mono),
+            faults,
+            state: State::Streaming,
+            opened: now.mono,
+            next: 0,
+            seq: 0,
+            quiet_since: (fps > 0).then_some(now.mono),
+            reopened: 0,
+        }
+    }
+
+    /// When [`Feed::poll`] is next worth calling; `None` while nobody wants a frame that is made on demand.
+    pub fn due(&self, wanted: bool) -> Option<Duration> {
+        match (self.state, self.pace.interval) {
+            (State::Lost { retry, .. }, _) => Some(retry),
+            (State::Streaming, Some(_)) => Some(self.pace.next),
+            (State::Streaming, None) => wanted.then_some(self.pace.next),
+        }
+    }
+
+    /// Captures a frame into `depth` (see [`PIXELS`]) if one is due, or tries to reopen what was lost.
+    ///
+    /// Never blocks and never allocates.
+    pub fn poll(&mut self, now: Now, depth: &mut [u16]) -> Outcome {
+        let since_start = now.mono.saturating_sub(self.opened);
+        let fault = self.faults.at(since_start);
+        if let State::Lost { pause, .. } = self.state {
+            if fault == Some(fault::Kind::Vanish) {
+                let pause = (pause * 2).min(REOPEN_MAX);
+                self.state = State::Lost { error: SourceError::NotFound, retry: now.mono + pause, pause };
+                return Outcome::Nothing;
+            }
+            self.state = State::Streaming;
+            self.pace.restart(now.mono);
+            self.reopened += 1;
+            return Outcome::Reopened;
+        }
+        self.pace.advance(now.mono);
+        match fault {
+            Some(fault::Kind::Vanish) => {
+                let error = SourceError::Disconnected;
+                self.state = State::Lost { error, retry: now.mono + REOPEN_FIRST, pause: REOPEN_FIRST };
+                self.quiet_since.get_or_insert(now.mono);
+                Outcome::Lost(error)
+            }
+            Some(fault::Kind::Stall) => {
+                self.quiet_since.get_or_insert(now.mono);
+                // Asking a silent source again at once would spin.
+                self.pace.next = self.pace.next.max(now.mono + Duration::from_secs(1) / NOMINAL_FPS);
+                Outcome::Nothing
+            }
+            Some(fault::Kind::Torn) => {
+                self.source.read(self.next, self.scene_time(), depth);
+                depth[PIXELS / 2..].fill(0);
+                self.next += 1;
+                Outcome::Torn
+            }
+            None => {
+                self.source.read(self.next, self.scene_time(), depth);
+                self.next += 1;
+                self.seq += 1;
+                self.quiet_since = self.pace.interval.map(|_| now.mono);
+                Outcome::Captured(Stamp { seq: self.seq, captured: now })
+            }
+        }
+    }
+
+    /// Why viewers should see the placeholder at `now`, if they should.
+    pub fn gone(&self, now: Now) -> Option<SourceError> {
+        let overdue = self.gone_at().is_some_and(|at| at < now.mono);
+        match self.state {
+            State::Lost { error, .. } if self.seq == 0 || overdue => Some(error),
+            State::Streaming if overdue => Some(SourceError::Silent),
+            State::Lost { .. } | State::Streaming => None,
+        }
+    }
+
+    /// When [`Feed::gone`] turns if no frame comes until then; `None` if none is awaited.
+    pub fn gone_at(&self) -> Option<Duration> {
+        let limit = GONE_AFTER.max(self.pace.interval.unwrap_or_default() * 2);
+        self.quiet_since.map(|since| since + limit)
+    }
+
+    /// How long a frame has been awaited at `now`; zero if none is.
+    pub fn quiet(&self, now: Now) -> Duration {
+        self.quiet_since.map_or(Duration::ZERO, |since| now.mono.saturating_sub(since))
+    }
+
+    /// Sequence number of the newest frame, 0 before the first.
+    pub fn seq(&self) -> u64 {
+        self.seq
+    }
+
+    /// How often the source was opened again.
+    pub fn reopened(&self) -> u64 {
+        self.reopened
+    }
+
+    /// Frames per second the source was asked for; 0 means on demand.
+    pub fn fps(&self) -> u32 {
+        self.pace.fps
+    }
+
+    /// Whether a frame is made only when one is wanted.
+    pub fn on_demand(&self) -> bool {
+        self.pace.interval.is_none()
+    }
+
+    /// The kind of source, see [`Source::kind`].
+    pub fn kind(&self) -> &'static str {
+        self.source.kind()
+    }
+
+    /// Scenes move by frame count, so that a recording is the same whatever the pace kept.
+    fn scene_time(&self) -> Duration {
+        let fps = if self.pace.fps == 0 { NOMINAL_FPS } else { self.pace.fps };
+        Duration::from_nanos(self.next.saturating_mul(1_000_000_000 / u64::from(fps)))
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum State {
+    Streaming,
+    Lost { error: SourceError, retry: Duration, pause: Duration },
+}
+
+/// When the next frame of a paced source is due.
+#[derive(Debug)]
+struct Pace {
+    fps: u32,
+    /// `None` if frames are made on demand.
+    interval: Option<Duration>,
+    next: Duration,
+}
+
+impl Pace {
+    fn new(fps: u32, now: Duration) -> Self {
+        let interval = (fps > 0).then(|| Duration::from_secs(1) / fps);
+        Self { fps, interval, next: now }
+    }
+
+    /// Steps on by one interval, or starts anew if that was missed: late frames are skipped, never made up for.
+    fn advance(&mut self, now: Duration) {
+        // A source that is asked may be asked again at once, unless it did not answer: see `Feed::poll`.
+        let interval = self.interval.unwrap_or_default();
+        self.next += interval;
+        if self.next < now {
+            self.next = now + interval;
+        }
+    }
+
+    fn restart(&mut self, now: Duration) {
+        self.next = now;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(ms: u64) -> Now {
+        Now { mono: Duration::from_millis(ms), wall_us: 0 }
+    }
+
+    fn feed(fps: u32, faults: &str) -> Feed {
+        let plan = faults.split_whitespace().map(|f| f.parse().expect("a fault")).collect();
+        Feed::new(Source::Demo(Box::new(demo::Demo::new(1))), fps, plan, at(0))
+    }
+
+    /// Polls whenever the feed says, until `end_ms`, and returns what happened and when, plain waiting left out.
+    fn play(feed: &mut Feed, end_ms: u64) -> Vec<(u64, Outcome)> {
+        let mut depth = vec![0; PIXELS];
+        let mut seen = Vec::new();
+        while let Some(due) = feed.due(true).filter(|due| *due <= Duration::from_millis(end_ms)) {
+            let ms = u64::try_from(due.as_millis()).expect("short");
+            match feed.poll(Now { mono: due, wall_us: 0 }, &mut depth) {
+                Outcome::Nothing => {}
+                outcome => seen.push((ms, outcome)),
+            }
+        }
+        seen
+    }
+
+    #[test]
+    fn frames_come_at_the_pace_asked_for_and_are_numbered() {
+        let seen = play(&mut feed(10, ""), 1000);
+        assert_eq!(seen.len(), 11);
+        for (n, (ms, outcome)) in seen.iter().enumerate() {
+            assert_eq!(*ms, n as u64 * 100);
+            assert!(matches!(outcome, Outcome::Captured(stamp) if stamp.seq == n as u64 + 1));
+        }
+    }
+
+    #[test]
+    fn a_late_poll_skips_frames_instead_of_making_up_for_them() {
+        let mut feed = feed(10, "");
+        let mut depth = vec![0; PIXELS];
+        feed.poll(at(0), &mut depth);
+        feed.poll(at(5000), &mut depth);
+        assert_eq!(feed.due(false), Some(Duration::from_millis(5100)));
+    }
+
+    #[test]
+    fn on_demand_means_only_when_wanted() {
+        let mut feed = feed(0, "");
+        assert_eq!(feed.due(false), None);
+        assert!(feed.due(true).is_some_and(|due| due <= Duration::from_millis(7)));
+        assert!(matches!(feed.poll(at(7), &mut vec![0; PIXELS]), Outcome::Captured(_)));
+        assert_eq!(feed.gone(at(60_000)), None, "nobody asked");
+    }
+
+    #[test]
+    fn a_vanished_source_is_reopened_with_growing_pauses_and_goes_on_counting() {
+        let mut feed = feed(10, "vanish@1+5");
+        let seen = play(&mut feed, 10_000);
+        let lost = seen.iter().position(|(_, o)| matches!(o, Outcome::Lost(_))).expect("lost");
+        assert_eq!(seen[lost], (1000, Outcome::Lost(SourceError::Disconnected)));
+        // Retries at 1.25, 1.75, 2.75, 4.75 s fail; the one at 8.75 s finds the source again.
+        assert_eq!(seen[lost + 1], (8750, Outcome::Reopened));
+        let Outcome::Captured(before) = seen[lost - 1].1 else { panic!("no frame before") };
+        let Outcome::Captured(after) = seen[lost + 2].1 else { panic!("no frame after") };
+        assert_eq!(after.seq, before.seq + 1);
+        assert_eq!(feed.reopened(), 1);
+    }
+
+    #[test]
+    fn gone_is_no_frame_for_a_second() {
+        let mut feed = feed(10, "stall@1+3");
+        play(&mut feed, 1000);
+        assert_eq!(feed.gone(at(1800)), None);
+        assert_eq!(feed.gone(at(1950)), Some(SourceError::Silent));
+        assert_eq!(feed.gone_at(), Some(Duration::from_millis(1900)));
+        play(&mut feed, 4000);
+        assert_eq!(feed.gone(at(4000)), None, "frames are back");
+    }
+
+    #[test]
+    fn a_torn_frame_has_no_number() {
+        let seen = play(&mut feed(10, "torn@0.5+0.2"), 1000);
+        let torn = seen.iter().filter(|(_, o)| *o == Outcome::Torn).count();
+        assert_eq!(torn, 2);
+        let seqs = seen.iter().filter_map(|(_, o)| match o {
+            Outcome::Captured(stamp) => Some(stamp.seq),
+            _ => None,
+        });
+        assert!(seqs.eq(1..=9), "numbers have a gap");
+    }
+}

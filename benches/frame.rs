@@ -1,0 +1,156 @@
+//! Time and bytes of each stage on real frames: `cargo bench --bench frame [-- [--json] [FOLDER]]`.
+//!
+//! Without a folder the demo scene is measured. `benches/peer/run` reads the JSON and sets OpenCV's figures beside
+//! it. Times are CPU time of this thread, medians over all frames and rounds.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use nix::time::{ClockId, clock_gettime};
+
+use depthcast::camera::{Camera, LocalClock};
+use depthcast::colormap::{JET, Range, Table};
+use depthcast::encode::png;
+use depthcast::proto::pickle;
+use depthcast::render::Renderer;
+use depthcast::ring::{Form, Picture, Ring};
+use depthcast::source::demo::Demo;
+use depthcast::source::replay::Replay;
+use depthcast::source::{HEIGHT, PIXELS, Stamp, WIDTH};
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
+    let json = arguments.iter().any(|a| a == "--json");
+    let folder = arguments.iter().find(|a| !a.starts_with("--")).map(PathBuf::from);
+    let frames = match &folder {
+        Some(folder) => replay(folder),
+        None => demo(),
+    };
+    if !json {
+        println!("{} frames, {ROUNDS} rounds, CPU time per frame", frames.len());
+        println!("{:>8}  {:<20} {:>10} {:>9}", "range mm", "stage", "median us", "bytes");
+    }
+    for max_mm in [1500, 4500, 8000] {
+        let range = Range::new(0, max_mm).expect("not empty");
+        for (stage, median_us, bytes) in measure(range, &frames) {
+            if json {
+                println!(
+                    r#"{{"range_mm":{max_mm},"stage":"{stage}","median_us":{median_us:.1},"bytes":{bytes}}}"#
+                );
+            } else {
+                println!("{max_mm:>8}  {stage:<20} {median_us:>10.1} {bytes:>9}");
+            }
+        }
+    }
+}
+
+/// Stage, median microseconds and mean bytes.
+fn measure(range: Range, frames: &[Vec<u16>]) -> Vec<(&'static str, f64, usize)> {
+    let table = Table::new(range);
+    let mut encoder = png::Encoder::new(WIDTH, HEIGHT);
+    let mut index = vec![0; PIXELS];
+    let mut png_room = vec![0; png::indexed_bound(WIDTH, HEIGHT)];
+    let mut depth_room = vec![0; png::depth_bound(WIDTH, HEIGHT)];
+    let mut message_room =
+        vec![0; pickle::message_bound(pickle::Form::Protocol0, png::indexed_bound(WIDTH, HEIGHT))];
+    let text = [0; depthcast::camera::TEXT_LEN];
+    let mut colormap = Samples::default();
+    let mut encode = Samples::default();
+    let mut escape = Samples::default();
+    let mut depth_png = Samples::default();
+    let mut to_png = Samples::default();
+    let mut to_message = Samples::default();
+    let mut ring = Ring::new(Renderer::room());
+    let mut renderer = Renderer::new(range, Camera::default(), LocalClock::utc());
+    for _ in 0..ROUNDS {
+        for depth in frames {
+            colormap.take(|| {
+                table.map(depth, &mut index);
+                index.len()
+            });
+            let png = encode.take(|| encoder.indexed(&index, &JET, &mut png_room));
+            escape.take(|| {
+                pickle::message(pickle::Form::Protocol0, &text, &png_room[..png], &mut message_room)
+            });
+            depth_png.take(|| encoder.depth(depth, &mut depth_room));
+
+            // The same as the server does it, in a ring slot.
+            let filling = ring.acquire().expect("a free slot");
+            ring.filling(&filling).depth.copy_from_slice(depth);
+            let serial = ring.publish(filling, Stamp::default(), Picture::Depth);
+            let pin = ring.pin(serial - 1).expect("just published");
+            let slot = ring.slot_mut(&pin);
+            let start = cpu();
+            renderer.make(slot, Form::Png, 30);
+            let half = cpu();
+            renderer.make(slot, Form::Protocol0, 30);
+            let end = cpu();
+            to_png.add(half - start, slot.bytes(Form::Png).map_or(0, <[u8]>::len));
+            to_message.add(end - start, slot.bytes(Form::Protocol0).map_or(0, <[u8]>::len));
+            ring.release(pin);
+        }
+    }
+    vec![
+        colormap.done("colormap"),
+        encode.done("png"),
+        escape.done("pickle_protocol0"),
+        depth_png.done("depth_png"),
+        to_png.done("depth_to_png"),
+        to_message.done("depth_to_protocol0"),
+    ]
+}
+
+#[derive(Default)]
+struct Samples {
+    times: Vec<Duration>,
+    bytes: usize,
+}
+
+impl Samples {
+    fn take(&mut self, work: impl FnOnce() -> usize) -> usize {
+        let start = cpu();
+        let bytes = work();
+        self.add(cpu() - start, bytes);
+        bytes
+    }
+
+    fn add(&mut self, time: Duration, bytes: usize) {
+        self.times.push(time);
+        self.bytes += bytes;
+    }
+
+    fn done(mut self, stage: &'static str) -> (&'static str, f64, usize) {
+        self.times.sort_unstable();
+        let median = self.times[self.times.len() / 2];
+        (stage, median.as_secs_f64() * 1e6, self.bytes / self.times.len())
+    }
+}
+
+fn cpu() -> Duration {
+    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).expect("every Linux has this clock").into()
+}
+
+fn replay(folder: &std::path::Path) -> Vec<Vec<u16>> {
+    let replay = Replay::open(folder).unwrap_or_else(|e| {
+        eprintln!("frame: {e}");
+        std::process::exit(2);
+    });
+    let read = |n: usize| {
+        let mut depth = vec![0; PIXELS];
+        replay.copy_frame(n as u64, &mut depth);
+        depth
+    };
+    (0..replay.len()).map(read).collect()
+}
+
+fn demo() -> Vec<Vec<u16>> {
+    let mut demo = Demo::new(1);
+    let mut render = |n: u64| {
+        let mut depth = vec![0; PIXELS];
+        demo.render(n, Duration::from_millis(500 * n), &mut depth);
+        depth
+    };
+    (0..100).map(&mut render).collect()
+}
+
+const ROUNDS: usize = 5;

@@ -1,0 +1,193 @@
+//! Stage 2: millimetres to palette index through a full lookup table, and the JET palette.
+//!
+//! The table has one entry for each of the 65,536 values a depth sample can have, so mapping a pixel is one read
+//! and every rule about range and rounding is settled when the table is built.
+
+use std::fmt;
+
+/// OpenCV's `COLORMAP_JET`: 256 entries of R, G, B.
+///
+/// Read off `cv2.applyColorMap` (OpenCV 4.1 to 5.0 agree). It is not the textbook formula: blue at 159 is 1.
+pub static JET: [u8; 768] = *include_bytes!("encode/jet_rgb.u8");
+
+/// The depths at the two ends of the palette, in millimetres; `min < max` always holds.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Range {
+    min_mm: u16,
+    max_mm: u16,
+}
+
+impl Range {
+    /// What the Python server shows: 0 to 1500 mm.
+    pub const PYTHON: Range = Range { min_mm: 0, max_mm: 1500 };
+
+    /// A range from `min_mm` (index 0) to `max_mm` (index 255).
+    ///
+    /// # Errors
+    /// [`EmptyRange`] unless `min_mm < max_mm`.
+    pub fn new(min_mm: u16, max_mm: u16) -> Result<Self, EmptyRange> {
+        if min_mm < max_mm { Ok(Self { min_mm, max_mm }) } else { Err(EmptyRange { min_mm, max_mm }) }
+    }
+
+    /// Depth shown as index 0, in millimetres.
+    pub fn min_mm(self) -> u16 {
+        self.min_mm
+    }
+
+    /// Depth shown as index 255, in millimetres.
+    pub fn max_mm(self) -> u16 {
+        self.max_mm
+    }
+}
+
+/// A range whose near end is not nearer than its far end.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct EmptyRange {
+    min_mm: u16,
+    max_mm: u16,
+}
+
+impl fmt::Display for EmptyRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "the range from {} to {} mm is empty: the minimum must be below the maximum",
+            self.min_mm, self.max_mm
+        )
+    }
+}
+
+impl std::error::Error for EmptyRange {}
+
+/// The lookup table: palette index for each depth, 64 KiB.
+///
+/// Invariant: entries never fall as depth rises, so "redder is farther" holds for every range.
+#[derive(Clone)]
+pub struct Table {
+    index: Box<[u8; 65536]>,
+}
+
+impl Table {
+    /// Builds the table for `range`.
+    ///
+    /// `index = rint(f32(255 / (max - min)) * f32(mm - min))`, ties to even, clamped to 0..=255, in single
+    /// precision. At `min = 0` this is OpenCV's `convertScaleAbs(depth, alpha=255/max)` for all 65,536 inputs.
+    /// A depth of 0 (no return) is index 0 at every range.
+    pub fn new(range: Range) -> Self {
+        let span = f64::from(range.max_mm) - f64::from(range.min_mm);
+        // OpenCV takes alpha as a double and narrows it once, before multiplying.
+        #[expect(clippy::cast_possible_truncation, reason = "narrowing is the rule")]
+        let scale = (255.0 / span) as f32;
+        let min = i32::from(range.min_mm);
+        let mut index: Box<[u8; 65536]> = vec![0u8; 65536].try_into().expect("the length is 65536");
+        for (mm, entry) in (0i32..).zip(index.iter_mut()) {
+            // An i32 of at most 17 bits is exact in f32; the cast saturates, which is the clamp.
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "saturating is the rule"
+            )]
+            let value = (scale * (mm - min) as f32).round_ties_even() as u8;
+            *entry = value;
+        }
+        Self { index }
+    }
+
+    /// The palette index of one depth in millimetres.
+    pub fn index_of(&self, mm: u16) -> u8 {
+        self.index[usize::from(mm)]
+    }
+
+    /// Turns a depth image into palette indices.
+    ///
+    /// * `depth`: millimetres, any shape; 0 means no return.
+    /// * `index`: one byte per pixel, same order; overwritten whole.
+    ///
+    /// Never allocates. Time is one table read per pixel, whatever the input.
+    ///
+    /// # Panics
+    /// If the slices differ in length, which is a bug of the caller.
+    pub fn map(&self, depth: &[u16], index: &mut [u8]) {
+        assert_eq!(depth.len(), index.len(), "a depth image and its index image have one shape");
+        for (out, &mm) in index.iter_mut().zip(depth) {
+            *out = self.index[usize::from(mm)];
+        }
+    }
+}
+
+impl fmt::Debug for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Table").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// First millimetre of each index at range 0-1500, read off OpenCV 4.1 to 5.0 (runs as `first..next`).
+    /// The rule in integers: index = round-half-even(17 mm / 100).
+    fn python_index(mm: u32) -> u8 {
+        let (whole, rest) = (17 * mm / 100, 17 * mm % 100);
+        let rounded = match rest.cmp(&50) {
+            std::cmp::Ordering::Less => whole,
+            std::cmp::Ordering::Greater => whole + 1,
+            std::cmp::Ordering::Equal => whole + (whole & 1),
+        };
+        u8::try_from(rounded.min(255)).expect("clamped")
+    }
+
+    #[test]
+    fn default_range_follows_the_integer_rule_for_every_depth() {
+        let table = Table::new(Range::PYTHON);
+        for mm in 0..=u16::MAX {
+            assert_eq!(table.index_of(mm), python_index(u32::from(mm)), "at {mm} mm");
+        }
+    }
+
+    #[test]
+    fn default_range_equals_opencv_for_every_depth() {
+        let golden = include_bytes!("../tests/golden/convert_scale_abs_255_1500.u8");
+        let table = Table::new(Range::PYTHON);
+        assert!(table.index[..] == golden[..], "the table differs from OpenCV's convertScaleAbs");
+    }
+
+    #[test]
+    fn ends_of_any_range_are_the_ends_of_the_palette() {
+        for (min, max) in [(0, 1500), (0, 4500), (500, 4500), (0, 8000), (1000, 1001), (0, u16::MAX)] {
+            let table = Table::new(Range::new(min, max).expect("not empty"));
+            assert_eq!(table.index_of(0), 0);
+            assert_eq!(table.index_of(min), 0);
+            assert_eq!(table.index_of(max), 255);
+            assert_eq!(table.index_of(u16::MAX), 255);
+            assert!(table.index.is_sorted(), "indices fall somewhere at {min}-{max}");
+        }
+    }
+
+    #[test]
+    fn empty_ranges_are_refused() {
+        assert_eq!(
+            Range::new(1500, 1500).unwrap_err().to_string(),
+            "the range from 1500 to 1500 mm is empty: the minimum must be below the maximum"
+        );
+        assert!(Range::new(2, 1).is_err());
+    }
+
+    #[test]
+    fn jet_is_near_the_textbook_curve() {
+        // Independent of the table: JET is three trapezoids of slope 4 per index, shifted by 64.
+        let trapezoid = |i: f64, centre: f64| (1.5 - (i / 64.0 - centre).abs()).clamp(0.0, 1.0) * 255.0;
+        for (i, rgb) in JET.chunks_exact(3).enumerate() {
+            let x = i as f64 + 0.5;
+            for (channel, centre) in [(0, 3.0), (1, 2.0), (2, 1.0)] {
+                let expected = trapezoid(x, centre);
+                let found = f64::from(rgb[channel]);
+                assert!(
+                    (expected - found).abs() <= 4.0,
+                    "index {i} channel {channel}: {found} for {expected:.1}"
+                );
+            }
+        }
+        assert_eq!(JET[159 * 3 + 2], 1, "OpenCV's own quirk must stay");
+    }
+}

@@ -1,0 +1,7 @@
+//! Stage 3: index or depth image to bytes in a caller's buffer.
+//!
+//! Slices in, length out: an encoder owns its scratch memory, made once, and neither allocates nor fails
+//! afterwards, because each says beforehand how many bytes its worst case needs.
+
+// Indexed and 16-bit grey PNG.
+pub mod png;

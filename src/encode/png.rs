@@ -1,0 +1,239 @@
+//! PNG in two kinds: an index image under a palette, and 16-bit grey depth.
+//!
+//! The `png` crate frames (signature, IHDR, PLTE, chunk lengths and checksums), `fdeflate` compresses. Both were
+//! measured to allocate nothing in the calls used here; `tests/no_alloc.rs` holds them to it.
+//!
+//! # Worst case
+//! `fdeflate` writes one block under one fixed Huffman table: a 53-byte head, codes of at most 12 bits for
+//! literals, a byte of end-of-block and four of checksum. [`Encoder::new`] sizes its scratch by
+//! `54 + ceil(12 * raw / 8) + 14` bytes for `raw` filtered bytes, so no image can overflow it, and
+//! [`indexed_bound`] and [`depth_bound`] add the fixed framing. `noise_fits` in the tests tries the bound with
+//! incompressible input and with each constant byte.
+
+use std::borrow::Cow;
+use std::fmt;
+
+/// Bytes that are enough for any `width` x `height` index image.
+pub const fn indexed_bound(width: usize, height: usize) -> usize {
+    // Signature, IHDR, PLTE of 256 entries, one IDAT, IEND.
+    8 + 25 + (12 + 768) + 12 + zlib_bound((width + 1) * height) + 12
+}
+
+/// Bytes that are enough for any `width` x `height` 16-bit depth image.
+pub const fn depth_bound(width: usize, height: usize) -> usize {
+    8 + 25 + 12 + zlib_bound((2 * width + 1) * height) + 12
+}
+
+/// Encodes images of one fixed shape; holds the scratch memory for it.
+pub struct Encoder {
+    width: usize,
+    height: usize,
+    /// Filter byte and filtered samples of each row.
+    filtered: Box<[u8]>,
+    /// The zlib stream, before `png` frames it as one IDAT.
+    zlib: Box<[u8]>,
+}
+
+impl Encoder {
+    /// An encoder for `width` x `height` images. Allocates its scratch memory here and never again.
+    pub fn new(width: usize, height: usize) -> Self {
+        let raw = (2 * width + 1) * height;
+        Self {
+            width,
+            height,
+            filtered: vec![0; raw].into_boxed_slice(),
+            zlib: vec![0; zlib_bound(raw)].into_boxed_slice(),
+        }
+    }
+
+    /// Encodes palette indices as an indexed PNG and returns its length.
+    ///
+    /// * `index`: one byte per pixel, row-major.
+    /// * `palette`: R, G, B for each index in use.
+    /// * `out`: at least [`indexed_bound`] bytes; what lies behind the length is not touched on purpose.
+    ///
+    /// # Panics
+    /// If a slice has another size than stated, which is a bug of the caller.
+    pub fn indexed(&mut self, index: &[u8], palette: &[u8], out: &mut [u8]) -> usize {
+        assert_eq!(index.len(), self.width * self.height, "an index image has one byte per pixel");
+        let row = self.width + 1;
+        let filtered = &mut self.filtered[..row * self.height];
+        for (out, pixels) in filtered.chunks_exact_mut(row).zip(index.chunks_exact(self.width)) {
+            sub(out, pixels);
+        }
+        let zlib = deflate(filtered, &mut self.zlib);
+        let shape = (self.width, self.height);
+        frame(shape, png::ColorType::Indexed, png::BitDepth::Eight, Some(palette), zlib, out)
+    }
+
+    /// Encodes millimetres as a 16-bit grey PNG and returns its length.
+    ///
+    /// * `depth`: row-major; stored as they are, 0 means no return.
+    /// * `out`: at least [`depth_bound`] bytes.
+    ///
+    /// # Panics
+    /// If a slice has another size than stated, which is a bug of the caller.
+    pub fn depth(&mut self, depth: &[u16], out: &mut [u8]) -> usize {
+        assert_eq!(depth.len(), self.width * self.height, "a depth image has one sample per pixel");
+        let row = 2 * self.width + 1;
+        for (out, samples) in self.filtered.chunks_exact_mut(row).zip(depth.chunks_exact(self.width)) {
+            sub16(out, samples);
+        }
+        let zlib = deflate(&self.filtered, &mut self.zlib);
+        let shape = (self.width, self.height);
+        frame(shape, png::ColorType::Grayscale, png::BitDepth::Sixteen, None, zlib, out)
+    }
+}
+
+impl fmt::Debug for Encoder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Encoder").field("width", &self.width).field("height", &self.height).finish()
+    }
+}
+
+/// The "Sub" filter of PNG (section 9.2): each byte less the one before it in the row.
+fn sub(out: &mut [u8], pixels: &[u8]) {
+    let (kind, out) = out.split_at_mut(1);
+    kind[0] = FILTER_SUB;
+    out[0] = pixels[0];
+    for (out, pair) in out[1..].iter_mut().zip(pixels.windows(2)) {
+        *out = pair[1].wrapping_sub(pair[0]);
+    }
+}
+
+/// The same for big-endian 16-bit samples, whose bytes are filtered apart.
+fn sub16(out: &mut [u8], samples: &[u16]) {
+    let (kind, out) = out.split_at_mut(1);
+    kind[0] = FILTER_SUB;
+    out[..2].copy_from_slice(&samples[0].to_be_bytes());
+    for (out, pair) in out[2..].chunks_exact_mut(2).zip(samples.windows(2)) {
+        let (a, b) = (pair[0].to_be_bytes(), pair[1].to_be_bytes());
+        out[0] = b[0].wrapping_sub(a[0]);
+        out[1] = b[1].wrapping_sub(a[1]);
+    }
+}
+
+/// Compresses into `scratch` and returns the part that holds the zlib stream.
+fn deflate<'a>(raw: &[u8], scratch: &'a mut [u8]) -> &'a [u8] {
+    let room = scratch.len();
+    let left = {
+        let sized = "the scratch memory holds the worst case by construction";
+        let mut compressor = fdeflate::Compressor::new(&mut scratch[..]).expect(sized);
+        compressor.write_data(raw).expect(sized);
+        compressor.finish().expect(sized).len()
+    };
+    &scratch[..room - left]
+}
+
+/// Wraps one zlib stream as a PNG file and returns its length.
+fn frame(
+    (width, height): (usize, usize),
+    color: png::ColorType,
+    depth: png::BitDepth,
+    palette: Option<&[u8]>,
+    zlib: &[u8],
+    out: &mut [u8],
+) -> usize {
+    let side = |n: usize| u32::try_from(n).expect("an image side fits in 32 bits");
+    let room = out.len();
+    let mut left = &mut out[..];
+    {
+        let sized = "the caller's buffer holds the worst case by contract";
+        let mut encoder = png::Encoder::new(&mut left, side(width), side(height));
+        encoder.set_color(color);
+        encoder.set_depth(depth);
+        if let Some(palette) = palette {
+            encoder.set_palette(Cow::Borrowed(palette));
+        }
+        let mut writer = encoder.write_header().expect(sized);
+        writer.write_chunk(png::chunk::IDAT, zlib).expect(sized);
+        writer.finish().expect(sized);
+    }
+    room - left.len()
+}
+
+/// See "Worst case" in the module's docs.
+const fn zlib_bound(raw: usize) -> usize {
+    54 + (12 * raw).div_ceil(8) + 14
+}
+
+/// Filter type 1 of PNG, section 9.2.
+const FILTER_SUB: u8 = 1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::colormap::JET;
+
+    fn decode(bytes: &[u8]) -> (png::OutputInfo, Vec<u8>, Option<Vec<u8>>) {
+        let mut decoder = png::Decoder::new(std::io::Cursor::new(bytes));
+        decoder.set_transformations(png::Transformations::IDENTITY);
+        let mut reader = decoder.read_info().expect("header");
+        let palette = reader.info().palette.as_ref().map(|p| p.to_vec());
+        let mut pixels = vec![0; reader.output_buffer_size().expect("fits")];
+        let info = reader.next_frame(&mut pixels).expect("image");
+        reader.finish().expect("IEND");
+        (info, pixels, palette)
+    }
+
+    fn noise(len: usize, mut seed: u64) -> Vec<u8> {
+        let step = |s: &mut u64| {
+            *s ^= *s << 13;
+            *s ^= *s >> 7;
+            *s ^= *s << 17;
+            *s
+        };
+        (0..len).map(|_| step(&mut seed).to_le_bytes()[3]).collect()
+    }
+
+    #[test]
+    fn indexed_keeps_pixels_and_palette() {
+        let (w, h) = (37, 19);
+        let index: Vec<u8> = (0..w * h).map(|i| (i * 7 / 5 % 256) as u8).collect();
+        let mut out = vec![0; indexed_bound(w, h)];
+        let len = Encoder::new(w, h).indexed(&index, &JET, &mut out);
+        let (info, pixels, palette) = decode(&out[..len]);
+        assert_eq!((info.width, info.height), (37, 19));
+        assert_eq!((info.color_type, info.bit_depth), (png::ColorType::Indexed, png::BitDepth::Eight));
+        assert_eq!(pixels, index);
+        assert_eq!(palette.expect("PLTE"), JET);
+        assert_eq!(&out[len - 12..len], b"\0\0\0\0IEND\xae\x42\x60\x82");
+    }
+
+    #[test]
+    fn depth_keeps_every_value() {
+        let (w, h) = (256, 256);
+        let depth: Vec<u16> = (0..=u16::MAX).collect();
+        let mut out = vec![0; depth_bound(w, h)];
+        let len = Encoder::new(w, h).depth(&depth, &mut out);
+        let (info, pixels, _) = decode(&out[..len]);
+        assert_eq!((info.color_type, info.bit_depth), (png::ColorType::Grayscale, png::BitDepth::Sixteen));
+        let back: Vec<u16> = pixels.chunks_exact(2).map(|b| u16::from_be_bytes([b[0], b[1]])).collect();
+        assert_eq!(back, depth);
+    }
+
+    #[test]
+    fn noise_fits() {
+        let (w, h) = (512, 424);
+        let mut encoder = Encoder::new(w, h);
+        let mut out = vec![0; indexed_bound(w, h)];
+        for seed in 1..4 {
+            let index = noise(w * h, seed);
+            let len = encoder.indexed(&index, &JET, &mut out);
+            assert_eq!(decode(&out[..len]).1, index);
+        }
+        // A ramp of constant step filters to one repeated byte: every code length is tried, the longest too.
+        let mut longest = 0;
+        for step in 0..=255u8 {
+            let index: Vec<u8> = (0..w * h).map(|i| step.wrapping_mul((i % w) as u8)).collect();
+            longest = longest.max(encoder.indexed(&index, &JET, &mut out));
+        }
+        assert!(longest > w * h * 11 / 8, "no ramp met the long codes: {longest}");
+        let bytes = noise(2 * w * h, 9);
+        let depth: Vec<u16> = bytes.chunks_exact(2).map(|b| u16::from_le_bytes([b[0], b[1]])).collect();
+        let mut out = vec![0; depth_bound(w, h)];
+        let len = encoder.depth(&depth, &mut out);
+        let back = decode(&out[..len]).1;
+        assert!(back.chunks_exact(2).zip(&depth).all(|(b, d)| u16::from_be_bytes([b[0], b[1]]) == *d));
+    }
+}

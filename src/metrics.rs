@@ -1,0 +1,305 @@
+//! What is counted, and the JSON that `/state` answers with.
+
+use std::fmt::{self, Write};
+use std::time::Duration;
+
+use crate::camera::Camera;
+use crate::proto::Close;
+use crate::render::Made;
+use crate::source::{HEIGHT, WIDTH};
+
+/// Counters since the start; they only rise.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Frames captured whole.
+    pub captured: u64,
+    /// Frames that arrived incomplete.
+    pub torn: u64,
+    /// Placeholders shown.
+    pub placeholders: u64,
+    /// Times the source was lost.
+    pub lost: u64,
+    /// Connections accepted.
+    pub accepted: u64,
+    /// Pictures sent whole.
+    pub pictures: u64,
+    /// Bytes handed to the kernel.
+    pub bytes: u64,
+    /// Connections closed, by [`Close::number`].
+    pub closed: [u64; Close::WORDS.len()],
+}
+
+/// Frames a second over the last five seconds, in a fixed amount of memory.
+#[derive(Debug)]
+pub struct Rate {
+    /// Frames in each tenth of a second; a ring, `newest` is the current tenth.
+    tenths: [u16; TENTHS],
+    newest: u64,
+    begun: u64,
+}
+
+impl Rate {
+    /// Starts counting at `now`.
+    pub fn new(now: Duration) -> Self {
+        Self { tenths: [0; TENTHS], newest: tenth(now), begun: tenth(now) }
+    }
+
+    /// Counts one frame.
+    pub fn count(&mut self, now: Duration) {
+        self.advance(now);
+        let at = self.place();
+        self.tenths[at] = self.tenths[at].saturating_add(1);
+    }
+
+    /// Mean frames a second of the last five seconds; `None` before five seconds have passed.
+    pub fn mean(&mut self, now: Duration) -> Option<f64> {
+        self.advance(now);
+        if self.newest - self.begun < TENTHS as u64 {
+            return None;
+        }
+        // The current tenth is not over: leave it out, and so its length.
+        let current = self.tenths[self.place()];
+        let sum: u32 = self.tenths.iter().map(|&n| u32::from(n)).sum::<u32>() - u32::from(current);
+        Some(f64::from(sum) / ((TENTHS - 1) as f64 / 10.0))
+    }
+
+    fn advance(&mut self, now: Duration) {
+        let target = tenth(now).max(self.newest);
+        let steps = (target - self.newest).min(TENTHS as u64);
+        self.newest = target - steps;
+        for _ in 0..steps {
+            self.newest += 1;
+            let at = self.place();
+            self.tenths[at] = 0;
+        }
+    }
+
+    fn place(&self) -> usize {
+        usize::try_from(self.newest % TENTHS as u64).expect("below 50")
+    }
+}
+
+/// Everything `/state` tells but the viewers.
+#[expect(missing_debug_implementations, reason = "the reason in words is only Display")]
+pub struct State<'a> {
+    /// Who and where.
+    pub camera: &'a Camera,
+    /// Kind of source.
+    pub source: &'a str,
+    /// `streaming`, or one word for why not.
+    pub sensor: &'a str,
+    /// The reason in words; empty while streaming.
+    pub reason: &'a dyn fmt::Display,
+    /// Whether the newest picture shows the sensor's view.
+    pub online: bool,
+    /// Frames a second asked for; 0 means on demand.
+    pub desired_fps: u32,
+    /// Frames a second as captured.
+    pub captured_fps: f64,
+    /// Sequence number of the newest frame.
+    pub seq: u64,
+    /// Its age in milliseconds.
+    pub age_ms: Option<u64>,
+    /// Depth at index 0, in millimetres.
+    pub min_mm: u16,
+    /// Depth at index 255, in millimetres.
+    pub max_mm: u16,
+    /// Time since the start.
+    pub uptime: Duration,
+    /// How often the source was opened again.
+    pub reopened: u64,
+    /// Places for viewers.
+    pub viewers_max: usize,
+    /// Counters.
+    pub counters: &'a Counters,
+    /// Representations made.
+    pub made: Made,
+}
+
+/// One viewer in `/state`.
+#[derive(Clone, Copy, Debug)]
+pub struct Viewer {
+    /// Stays the same while the viewer is connected.
+    pub id: u64,
+    /// `python` or `stream`.
+    pub protocol: &'static str,
+    /// Pictures sent whole.
+    pub sent: u64,
+    /// Frames it was too slow for, or did not ask for.
+    pub skipped: u64,
+    /// Age of the frame it was sent last, in milliseconds.
+    pub age_ms: Option<u64>,
+    /// Pictures a second since it connected.
+    pub fps: f64,
+}
+
+/// Writes the JSON of `/state`: µStreamer's shape, and more beside it.
+///
+/// # Errors
+/// When `out` is full.
+pub fn write_state(
+    out: &mut impl Write,
+    state: &State<'_>,
+    viewers: impl Iterator<Item = Viewer> + Clone,
+) -> fmt::Result {
+    let Camera { uid, name, kind, location } = state.camera;
+    let count = viewers.clone().count();
+    write!(out, r#"{{"ok":true,"result":{{"instance_id":"","encoder":{{"type":"PNG","quality":100}},"#)?;
+    write!(
+        out,
+        r#""source":{{"resolution":{{"width":{WIDTH},"height":{HEIGHT}}},"online":{},"#,
+        state.online
+    )?;
+    write!(out, r#""desired_fps":{},"captured_fps":{:.1}}},"#, state.desired_fps, state.captured_fps)?;
+    write!(out, r#""stream":{{"queued_fps":{:.1},"clients":{count},"clients_stat":{{"#, state.captured_fps)?;
+    for (n, viewer) in viewers.enumerate() {
+        let comma = if n > 0 { "," } else { "" };
+        write!(out, r#"{comma}"{:016x}":{{"fps":{:.1},"#, viewer.id, viewer.fps)?;
+        write!(
+            out,
+            r#""protocol":"{}","sent":{},"skipped":{},"#,
+            viewer.protocol, viewer.sent, viewer.skipped
+        )?;
+        write!(out, r#""age_ms":{}}}"#, OrNull(viewer.age_ms))?;
+    }
+    write!(out, r#"}},"clients_max":{}}},"#, state.viewers_max)?;
+    write!(out, r#""depth":{{"min_mm":{},"max_mm":{},"unit":"mm","#, state.min_mm, state.max_mm)?;
+    write!(out, r#""seq":{},"age_ms":{}}},"#, state.seq, OrNull(state.age_ms))?;
+    write!(out, r#""sensor":{{"source":"{}","state":"{}","#, state.source, state.sensor)?;
+    write!(out, r#""reason":"{}","reopened":{}}},"#, Json(state.reason), state.reopened)?;
+    write!(out, r#""camera":{{"uid":"{}","name":"{}","#, Json(uid), Json(name))?;
+    write!(out, r#""type":"{}","location":"{}"}},"#, Json(kind), Json(location))?;
+    let c = state.counters;
+    write!(out, r#""uptime_s":{},"counters":{{"captured":{},"#, state.uptime.as_secs(), c.captured)?;
+    write!(out, r#""torn":{},"placeholders":{},"lost":{},"#, c.torn, c.placeholders, c.lost)?;
+    write!(out, r#""accepted":{},"pictures":{},"bytes":{},"made":{{"#, c.accepted, c.pictures, c.bytes)?;
+    let Made { index, png, message, depth_png } = state.made;
+    write!(out, r#""index":{index},"png":{png},"message":{message},"depth_png":{depth_png}}},"closed":{{"#)?;
+    for (n, (word, count)) in Close::WORDS.iter().zip(c.closed).enumerate() {
+        let comma = if n > 0 { "," } else { "" };
+        write!(out, r#"{comma}"{word}":{count}"#)?;
+    }
+    out.write_str("}}}}\n")
+}
+
+/// Bytes of `/state` that are enough for `viewers` of them and any camera of `camera_bytes` bytes of text.
+pub const fn state_bound(viewers: usize, camera_bytes: usize) -> usize {
+    // A control character takes six bytes in JSON; a viewer with the longest numbers 180.
+    2048 + 6 * camera_bytes + 180 * viewers
+}
+
+const TENTHS: usize = 50;
+
+fn tenth(now: Duration) -> u64 {
+    u64::try_from(now.as_millis() / 100).unwrap_or(u64::MAX)
+}
+
+/// `null` for what is not known.
+struct OrNull(Option<u64>);
+
+impl fmt::Display for OrNull {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(n) => write!(f, "{n}"),
+            None => f.write_str("null"),
+        }
+    }
+}
+
+/// Text as the inside of a JSON string (RFC 8259, section 7).
+struct Json<T>(T);
+
+impl<T: fmt::Display> fmt::Display for Json<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(Escaping(f), "{}", self.0)
+    }
+}
+
+struct Escaping<'a, 'b>(&'a mut fmt::Formatter<'b>);
+
+impl Write for Escaping<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for c in text.chars() {
+            match c {
+                '"' | '\\' => write!(self.0, "\\{c}")?,
+                c if c < ' ' => write!(self.0, "\\u{:04x}", u32::from(c))?,
+                c => self.0.write_char(c)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ms(n: u64) -> Duration {
+        Duration::from_millis(n)
+    }
+
+    #[test]
+    fn the_rate_is_a_mean_of_five_seconds() {
+        let mut rate = Rate::new(ms(0));
+        for n in 0..300 {
+            assert_eq!(rate.mean(ms(n * 33)).is_some(), n * 33 >= 5000);
+            rate.count(ms(n * 33));
+        }
+        let fps = rate.mean(ms(300 * 33)).expect("five seconds have passed");
+        assert!((fps - 30.3).abs() < 0.5, "{fps}");
+        assert_eq!(rate.mean(ms(300 * 33 + 5100)), Some(0.0), "nothing for five seconds");
+        assert_eq!(rate.mean(ms(10_000_000)), Some(0.0), "a long sleep");
+    }
+
+    fn state_text(camera: &Camera, viewers: usize) -> String {
+        let counters =
+            Counters { captured: u64::MAX, bytes: u64::MAX, closed: [u64::MAX; 12], ..Counters::default() };
+        let state = State {
+            camera,
+            source: "demo",
+            sensor: "streaming",
+            reason: &"no \"signal\"",
+            online: true,
+            desired_fps: 30,
+            captured_fps: 29.97,
+            seq: u64::MAX,
+            age_ms: Some(u64::MAX),
+            min_mm: 0,
+            max_mm: u16::MAX,
+            uptime: Duration::MAX,
+            reopened: u64::MAX,
+            viewers_max: viewers,
+            counters: &counters,
+            made: Made::default(),
+        };
+        let viewer = Viewer {
+            id: u64::MAX,
+            protocol: "python",
+            sent: u64::MAX,
+            skipped: u64::MAX,
+            age_ms: Some(u64::MAX),
+            fps: 99_999.9,
+        };
+        let mut out = String::new();
+        write_state(&mut out, &state, std::iter::repeat_n(viewer, viewers)).expect("a String");
+        out
+    }
+
+    #[test]
+    fn state_is_escaped_and_within_its_bound() {
+        let camera = Camera { name: "a\"b\\c\nd".into(), ..Camera::default() };
+        let text = state_text(&camera, 2);
+        assert!(text.contains(r#""name":"a\"b\\c\u000ad""#), "{text}");
+        assert!(text.contains(r#""reason":"no \"signal\"""#), "{text}");
+        let camera = Camera {
+            uid: "\u{1}".repeat(100),
+            name: "\u{1}".repeat(100),
+            kind: "\u{1}".repeat(100),
+            location: "\u{1}".repeat(100),
+        };
+        for viewers in [0, 1, 64, 1000] {
+            let len = state_text(&camera, viewers).len();
+            assert!(len <= state_bound(viewers, 400), "{len} bytes for {viewers} viewers");
+        }
+    }
+}

@@ -1,0 +1,336 @@
+//! One connection: its socket, what it speaks, what it is being sent, and how long that may take.
+
+use std::fmt;
+use std::io::{self, IoSlice, Read, Write};
+use std::time::Duration;
+
+use super::socket::Stream;
+use crate::clock::Now;
+use crate::peer::Peer;
+use crate::proto::{Close, http, legacy, multipart};
+use crate::ring::{Form, Pin, Ring};
+
+/// What a connection speaks.
+#[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "places are set aside at start: a box would allocate per connection"
+)]
+pub(super) enum Phase {
+    /// Nothing yet: its first byte will tell.
+    Unspoken,
+    /// The Python protocol.
+    Legacy(legacy::Machine),
+    /// Requests and answers.
+    Http(http::Machine),
+    /// The picture stream.
+    Stream(multipart::Machine),
+    /// The last answer has left; what the peer still sends is read, so that no reset overtakes the answer.
+    Draining {
+        /// Why the connection ends.
+        close: Close,
+        /// When to stop waiting for the peer.
+        until: Duration,
+    },
+}
+
+/// One connection.
+#[derive(Debug)]
+pub(super) struct Conn {
+    pub(super) stream: Stream,
+    pub(super) peer: Peer,
+    pub(super) id: u64,
+    pub(super) phase: Phase,
+    pub(super) out: Out,
+    /// The kernel has, or may have, something to read or room to write; cleared when it says that it has not.
+    pub(super) readable: bool,
+    pub(super) writable: bool,
+    /// When it was accepted.
+    pub(super) opened: Now,
+    /// When a byte last moved, either way.
+    pub(super) progress: Duration,
+    /// When the request that is being read was begun.
+    pub(super) request_begun: Option<Duration>,
+    /// Serial number of the newest frame given.
+    pub(super) had: u64,
+    /// Sequence number and capture time of the picture being sent, or sent last.
+    pub(super) shown: Option<(u64, Duration)>,
+    pub(super) sent: u64,
+    pub(super) skipped: u64,
+}
+
+/// What came of reading.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Got {
+    Bytes(usize),
+    End,
+    Nothing,
+    Failed,
+}
+
+/// What came of writing.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Put {
+    /// All that was to be sent has left.
+    All,
+    /// The kernel takes no more for now.
+    Blocked,
+    Failed,
+}
+
+impl Conn {
+    pub(super) fn new(stream: Stream, peer: Peer, id: u64, now: Now) -> Self {
+        Self {
+            stream,
+            peer,
+            id,
+            phase: Phase::Unspoken,
+            out: Out::default(),
+            readable: true,
+            writable: true,
+            opened: now,
+            progress: now.mono,
+            request_begun: None,
+            had: 0,
+            shown: None,
+            sent: 0,
+            skipped: 0,
+        }
+    }
+
+    /// Whether it holds one of the places for viewers.
+    pub(super) fn is_viewer(&self) -> bool {
+        matches!(self.phase, Phase::Legacy(_) | Phase::Stream(_))
+    }
+
+    /// The protocol's name in `/state`.
+    pub(super) fn protocol(&self) -> &'static str {
+        match self.phase {
+            Phase::Unspoken => "none",
+            Phase::Legacy(_) => "python",
+            Phase::Http(_) | Phase::Draining { .. } => "http",
+            Phase::Stream(_) => "stream",
+        }
+    }
+
+    /// When to give up on the peer, and what for. `None`: never; it is waiting for us.
+    pub(super) fn deadline(&self, stall: Duration) -> Option<(Duration, Close)> {
+        if self.out.is_pending() {
+            return Some((self.progress + stall, Close::Stalled));
+        }
+        match &self.phase {
+            Phase::Unspoken => Some((self.opened.mono + FIRST_BYTE, Close::Silent)),
+            Phase::Http(machine) => match (machine.next(), self.request_begun) {
+                (http::Next::Read, Some(begun)) => Some((begun + REQUEST, Close::SlowRequest)),
+                (http::Next::Read, None) => Some((self.progress + KEEP_ALIVE, Close::Silent)),
+                _ => None,
+            },
+            Phase::Draining { close, until } => Some((*until, *close)),
+            Phase::Legacy(_) | Phase::Stream(_) => None,
+        }
+    }
+
+    /// Reads once. Never clears readiness on a short read: only the kernel's "would block" counts.
+    pub(super) fn read(&mut self, buffer: &mut [u8], now: Duration) -> Got {
+        if !self.readable {
+            return Got::Nothing;
+        }
+        loop {
+            match self.stream.read(buffer) {
+                Ok(0) => {
+                    self.readable = false;
+                    return Got::End;
+                }
+                Ok(n) => {
+                    self.progress = now;
+                    return Got::Bytes(n);
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    self.readable = false;
+                    return Got::Nothing;
+                }
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return Got::Failed,
+            }
+        }
+    }
+
+    /// Sends what is pending until it has left or the kernel takes no more, and says how many bytes that were.
+    pub(super) fn write(&mut self, text: &Text, ring: &Ring, now: Duration) -> (Put, usize) {
+        let mut total = 0;
+        while self.out.is_pending() {
+            if !self.writable {
+                return (Put::Blocked, total);
+            }
+            match self.out.write_once(&mut self.stream, text, ring) {
+                Ok(0) => return (Put::Failed, total),
+                Ok(n) => {
+                    self.progress = now;
+                    total += n;
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    self.writable = false;
+                    return (Put::Blocked, total);
+                }
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return (Put::Failed, total),
+            }
+        }
+        (Put::All, total)
+    }
+}
+
+/// What a connection is being sent: text of its own, then a body that others may share, then a tail.
+#[derive(Debug, Default)]
+pub(super) struct Out {
+    /// Bytes of the connection's [`Text`] that belong to the message.
+    pub(super) text: usize,
+    pub(super) body: Body,
+    pub(super) tail: &'static [u8],
+    /// Bytes sent of all three together.
+    sent: usize,
+    /// All three together.
+    total: usize,
+}
+
+/// The middle of a message.
+#[derive(Debug, Default)]
+pub(super) enum Body {
+    #[default]
+    None,
+    /// Part of the program.
+    Fixed(&'static [u8]),
+    /// One representation of a pinned frame.
+    Slot(Pin, Form),
+}
+
+impl Out {
+    /// Begins a message; its `text` bytes are in the connection's [`Text`].
+    pub(super) fn begin(&mut self, text: usize, body: Body, tail: &'static [u8], ring: &Ring) {
+        let body_len = match &body {
+            Body::None => 0,
+            Body::Fixed(bytes) => bytes.len(),
+            Body::Slot(pin, form) => slot_bytes(ring, pin, *form).len(),
+        };
+        *self = Out { text, body, tail, sent: 0, total: text + body_len + tail.len() };
+    }
+
+    /// Whether a message was begun and [`Out::take_pin`] has not ended it.
+    pub(super) fn is_begun(&self) -> bool {
+        self.total > 0
+    }
+
+    /// Whether something is still to be sent.
+    pub(super) fn is_pending(&self) -> bool {
+        self.sent < self.total
+    }
+
+    /// The pin that the message holds.
+    pub(super) fn pin(&self) -> Option<&Pin> {
+        match &self.body {
+            Body::Slot(pin, _) => Some(pin),
+            Body::None | Body::Fixed(_) => None,
+        }
+    }
+
+    /// Ends the message, sent or not, and gives back the pin it held.
+    pub(super) fn take_pin(&mut self) -> Option<Pin> {
+        match std::mem::take(self).body {
+            Body::Slot(pin, _) => Some(pin),
+            Body::None | Body::Fixed(_) => None,
+        }
+    }
+
+    fn write_once(&mut self, stream: &mut Stream, text: &Text, ring: &Ring) -> io::Result<usize> {
+        let text = &text.bytes()[..self.text];
+        let body = match &self.body {
+            Body::None => &[][..],
+            Body::Fixed(bytes) => bytes,
+            Body::Slot(pin, form) => slot_bytes(ring, pin, *form),
+        };
+        // Usually nothing of the text is left after the first write, or there was none: then one plain slice goes.
+        let mut skip = self.sent;
+        let parts = [text, body, self.tail].map(|part| {
+            let rest = &part[skip.min(part.len())..];
+            skip = skip.saturating_sub(part.len());
+            IoSlice::new(rest)
+        });
+        let n = stream.write_vectored(&parts)?;
+        self.sent += n;
+        Ok(n)
+    }
+}
+
+fn slot_bytes<'a>(ring: &'a Ring, pin: &Pin, form: Form) -> &'a [u8] {
+    // A message is begun only when its representation is made, and a pinned slot keeps what it has.
+    ring.slot(pin).bytes(form).unwrap_or_default()
+}
+
+/// Text of bounded length in memory that is set aside once.
+#[derive(Debug, Default)]
+pub(super) struct Text {
+    room: Box<[u8]>,
+    len: usize,
+}
+
+impl Text {
+    pub(super) fn with_room(bytes: usize) -> Self {
+        Self { room: vec![0; bytes].into_boxed_slice(), len: 0 }
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.len = 0;
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(super) fn room(&self) -> usize {
+        self.room.len()
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.room[..self.len]
+    }
+
+    /// Appends bytes, all or none.
+    pub(super) fn write_bytes(&mut self, bytes: &[u8]) -> fmt::Result {
+        let end = self.len + bytes.len();
+        self.room.get_mut(self.len..end).ok_or(fmt::Error)?.copy_from_slice(bytes);
+        self.len = end;
+        Ok(())
+    }
+}
+
+impl fmt::Write for Text {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.write_bytes(text.as_bytes())
+    }
+}
+
+/// Time a connection has for its first byte.
+pub(super) const FIRST_BYTE: Duration = Duration::from_secs(10);
+/// Time a request has from its first byte to its last.
+pub(super) const REQUEST: Duration = Duration::from_secs(10);
+/// Time an HTTP connection may idle between requests.
+pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(60);
+/// Time a peer has to close after the last answer.
+pub(super) const DRAIN: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fmt::Write;
+
+    #[test]
+    fn text_is_full_when_it_is_full_and_keeps_what_fitted() {
+        let mut text = Text::with_room(5);
+        write!(text, "abc").expect("fits");
+        assert!(write!(text, "def").is_err());
+        assert_eq!(text.bytes(), b"abc");
+        text.clear();
+        write!(text, "12345").expect("fits");
+        assert_eq!(text.bytes(), b"12345");
+    }
+}

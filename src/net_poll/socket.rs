@@ -1,0 +1,222 @@
+//! Listeners and streams, TCP and Unix alike.
+
+use std::fmt;
+use std::fs;
+use std::io::{self, IoSlice, Read, Write};
+use std::net::{Shutdown, SocketAddr};
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use mio::event::Source;
+use mio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use mio::{Interest, Registry, Token};
+
+use crate::peer::Peer;
+
+/// Where to listen: `127.0.0.1:8080`, `[::]:8080` or `unix:/run/depthcast/http.sock`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Address {
+    /// A TCP port; port 0 lets the system choose.
+    Tcp(SocketAddr),
+    /// A Unix socket at this path.
+    Unix(PathBuf),
+}
+
+impl FromStr for Address {
+    type Err = BadAddress;
+
+    fn from_str(text: &str) -> Result<Self, BadAddress> {
+        match text.strip_prefix("unix:") {
+            Some("") => Err(BadAddress),
+            Some(path) => Ok(Address::Unix(path.into())),
+            None => text.parse().map(Address::Tcp).map_err(|_| BadAddress),
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Address::Tcp(addr) => addr.fmt(f),
+            Address::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// A text that is no address to listen on.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct BadAddress;
+
+impl fmt::Display for BadAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("give an address and a port (127.0.0.1:8080, [::]:8080) or unix:PATH")
+    }
+}
+
+impl std::error::Error for BadAddress {}
+
+/// A socket that takes connections.
+#[derive(Debug)]
+pub(super) enum Listener {
+    Tcp(TcpListener),
+    /// With its path, which is removed in the end.
+    Unix(UnixListener, PathBuf),
+}
+
+impl Listener {
+    /// Binds and listens.
+    pub(super) fn bind(address: &Address) -> io::Result<Self> {
+        match address {
+            Address::Tcp(addr) => TcpListener::bind(*addr).map(Listener::Tcp),
+            Address::Unix(path) => {
+                remove_stale(path)?;
+                UnixListener::bind(path).map(|l| Listener::Unix(l, path.clone()))
+            }
+        }
+    }
+
+    /// The next connection that waits, with its peer.
+    pub(super) fn accept(&self) -> io::Result<(Stream, Peer)> {
+        match self {
+            Listener::Tcp(listener) => {
+                let (stream, peer) = listener.accept()?;
+                // Header and payload leave in one write; waiting for more would only delay the picture.
+                stream.set_nodelay(true)?;
+                Ok((Stream::Tcp(stream), peer.ip().into()))
+            }
+            Listener::Unix(listener, _) => {
+                let (stream, _) = listener.accept()?;
+                Ok((Stream::Unix(stream), Peer::Unix))
+            }
+        }
+    }
+
+    pub(super) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        match self {
+            Listener::Tcp(l) => l.register(registry, token, Interest::READABLE),
+            Listener::Unix(l, _) => l.register(registry, token, Interest::READABLE),
+        }
+    }
+
+    /// The address as bound, with the port that the system chose.
+    pub(super) fn address(&self) -> io::Result<Address> {
+        match self {
+            Listener::Tcp(l) => l.local_addr().map(Address::Tcp),
+            Listener::Unix(_, path) => Ok(Address::Unix(path.clone())),
+        }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let Listener::Unix(_, path) = self {
+            // A path that is gone already is as good as removed.
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+/// A connection.
+#[derive(Debug)]
+pub(super) enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Stream {
+    pub(super) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        // Both directions once and for all: readiness is kept in the connection, and interest is derived there.
+        let both = Interest::READABLE | Interest::WRITABLE;
+        match self {
+            Stream::Tcp(s) => s.register(registry, token, both),
+            Stream::Unix(s) => s.register(registry, token, both),
+        }
+    }
+
+    pub(super) fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        match self {
+            Stream::Tcp(s) => s.deregister(registry),
+            Stream::Unix(s) => s.deregister(registry),
+        }
+    }
+
+    /// Ends the sending side, so that the peer sees the last reply whole before the end.
+    pub(super) fn end_writing(&self) -> io::Result<()> {
+        match self {
+            Stream::Tcp(s) => s.shutdown(Shutdown::Write),
+            Stream::Unix(s) => s.shutdown(Shutdown::Write),
+        }
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Stream::Tcp(s) => s.read(out),
+            Stream::Unix(s) => s.read(out),
+        }
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_vectored(&[IoSlice::new(bytes)])
+    }
+
+    fn write_vectored(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self {
+            Stream::Tcp(s) => s.write_vectored(parts),
+            Stream::Unix(s) => s.write_vectored(parts),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A socket file that nobody listens on is left from a run that was killed; any other file stays.
+fn remove_stale(path: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(meta) if meta.file_type().is_socket() => match std::os::unix::net::UnixStream::connect(path) {
+            Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
+            _ => Err(io::ErrorKind::AddrInUse.into()),
+        },
+        Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(e) => Err(e),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_read_as_they_are_written() {
+        for text in ["127.0.0.1:8080", "[::]:80", "unix:/run/x.sock"] {
+            assert_eq!(text.parse::<Address>().expect("good").to_string(), text);
+        }
+        for text in ["", "8080", "localhost:80", "1.2.3.4", "unix:", "127.0.0.1:99999"] {
+            assert_eq!(text.parse::<Address>(), Err(BadAddress), "{text}");
+        }
+    }
+
+    #[test]
+    fn only_sockets_that_nobody_uses_are_replaced() {
+        let folder = std::env::temp_dir().join(format!("depthcast-socket-{}", std::process::id()));
+        fs::create_dir_all(&folder).expect("a temporary folder");
+        let (path, file) = (folder.join("a.sock"), folder.join("file"));
+        drop(std::os::unix::net::UnixListener::bind(&path).expect("bound"));
+        let live = Listener::bind(&Address::Unix(path.clone())).expect("a stale socket is replaced");
+        let second = Listener::bind(&Address::Unix(path.clone())).expect_err("somebody listens");
+        assert_eq!(second.kind(), io::ErrorKind::AddrInUse);
+        drop(live);
+        assert!(!path.exists(), "the socket file stays behind");
+        fs::write(&file, "precious").expect("written");
+        assert!(Listener::bind(&Address::Unix(file.clone())).is_err());
+        assert_eq!(fs::read(&file).expect("still there"), b"precious");
+        fs::remove_dir_all(&folder).expect("removed");
+    }
+}

@@ -1,0 +1,453 @@
+//! The loop on a virtual clock: real sockets, invented time.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::time::Instant;
+
+use super::*;
+use crate::camera::{Camera, LocalClock};
+use crate::colormap::Range;
+use crate::peer::THIS_MACHINE;
+use crate::source::demo::Demo;
+use crate::source::{NOMINAL_FPS, Source};
+
+/// A server whose clock only moves when it is told to.
+struct Rig {
+    server: Server,
+    now: Now,
+    port: u16,
+}
+
+impl Rig {
+    fn new(fps: u32, faults: &str) -> Self {
+        Self::with(fps, faults, |_| {})
+    }
+
+    fn with(fps: u32, faults: &str, change: impl FnOnce(&mut Settings)) -> Self {
+        let now = Now { mono: Duration::from_secs(100), wall_us: 1_605_016_534_000_000 };
+        let faults = faults.split_whitespace().map(|f| f.parse().expect("a fault")).collect();
+        let feed = Feed::new(Source::Demo(Box::new(Demo::new(1))), fps, faults, now);
+        let renderer = Renderer::new(Range::PYTHON, Camera::default(), LocalClock::utc());
+        let mut settings = Settings {
+            listen: vec![Address::Tcp(([127, 0, 0, 1], 0).into())],
+            viewers_max: 4,
+            stall: Duration::from_secs(10),
+            pickle: pickle::Form::Compact,
+            shutdown_from: THIS_MACHINE.to_vec(),
+        };
+        change(&mut settings);
+        let server = Server::new(settings, feed, renderer, None, Notifier::default(), now).expect("started");
+        let Some(Address::Tcp(address)) = server.addresses().next() else { panic!("no address") };
+        Self { server, now, port: address.port() }
+    }
+
+    fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(("127.0.0.1", self.port)).expect("connected");
+        stream.set_read_timeout(Some(Duration::from_millis(1))).expect("set");
+        stream
+    }
+
+    fn say(&self, bytes: &[u8]) -> TcpStream {
+        let mut stream = self.connect();
+        stream.write_all(bytes).expect("written");
+        stream
+    }
+
+    /// Turns until nothing is left to do at this moment; the clock stands still.
+    fn settle(&mut self) -> Option<Stop> {
+        let mut idle = 0;
+        while idle < 3 {
+            // A moment for the kernel to move bytes between the two ends.
+            self.server.wait(Some(Duration::from_millis(1))).expect("polled");
+            let stop = self.server.turn(self.now);
+            if stop.is_some() {
+                return stop;
+            }
+            idle = if self.server.events.is_empty() && !self.server.busy { idle + 1 } else { 0 };
+        }
+        None
+    }
+
+    /// Lets time pass in steps of 10 ms.
+    fn pass(&mut self, time: Duration) {
+        let end = self.now.mono + time;
+        while self.now.mono < end {
+            self.now.mono += Duration::from_millis(10);
+            self.now.wall_us += 10_000;
+            self.server.wait(Some(Duration::ZERO)).expect("polled");
+            assert_eq!(self.server.turn(self.now), None);
+        }
+    }
+
+    /// Reads what `stream` is sent, turning meanwhile, until `enough` says so or nothing more comes.
+    fn hear(&mut self, stream: &mut TcpStream, enough: impl Fn(&[u8]) -> bool) -> (Vec<u8>, bool) {
+        let mut heard = Vec::new();
+        let mut buffer = vec![0; 1 << 16];
+        let patience = Instant::now() + Duration::from_secs(20);
+        while !enough(&heard) && Instant::now() < patience {
+            match stream.read(&mut buffer) {
+                Ok(0) => return (heard, true),
+                Ok(n) => heard.extend_from_slice(&buffer[..n]),
+                Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+                    if self.server.timeout(self.now) != Some(Duration::ZERO) && self.settle().is_none() {
+                        // Nothing moved: one long look, then it is silence.
+                        stream.set_read_timeout(Some(Duration::from_millis(20))).expect("set");
+                        let last = stream.read(&mut buffer);
+                        stream.set_read_timeout(Some(Duration::from_millis(1))).expect("set");
+                        match last {
+                            Ok(0) => return (heard, true),
+                            Ok(n) => heard.extend_from_slice(&buffer[..n]),
+                            Err(_) => return (heard, false),
+                        }
+                    }
+                    self.server.wait(Some(Duration::ZERO)).expect("polled");
+                    self.server.turn(self.now);
+                }
+                Err(_) => return (heard, true),
+            }
+        }
+        (heard, false)
+    }
+
+    /// Reads a stream up to the newest frame.
+    fn follow(&mut self, stream: &mut TcpStream, heard: &mut Vec<u8>) {
+        let newest = format!("X-Depthcast-Seq: {}\r\n", self.server.world.feed.seq());
+        let before = std::mem::take(heard);
+        let there = |more: &[u8]| {
+            let all = [&before, more].concat();
+            all.ends_with(multipart::TAIL) && all.windows(newest.len()).any(|w| w == newest.as_bytes())
+        };
+        while !there(heard) {
+            let (more, closed) = self.hear(stream, |_| false);
+            heard.extend(more);
+            assert!(!closed, "the stream ended");
+        }
+        *heard = [before, std::mem::take(heard)].concat();
+    }
+
+    fn message(&mut self, stream: &mut TcpStream) -> Vec<u8> {
+        let whole = |heard: &[u8]| {
+            heard.len() >= 4
+                && heard.len()
+                    >= pickle::HEADER_LEN
+                        + u32::from_be_bytes([heard[0], heard[1], heard[2], heard[3]]) as usize
+        };
+        self.hear(stream, whole).0
+    }
+
+    fn response(&mut self, request: &str) -> String {
+        let mut stream = self.say(request.as_bytes());
+        let (heard, _) = self.hear(&mut stream, |_| false);
+        String::from_utf8_lossy(&heard).into_owned()
+    }
+
+    /// Connections closed for this reason, once those that linger for their peer have ended.
+    fn closed(&mut self, close: Close) -> u64 {
+        self.pass(conn::DRAIN);
+        self.server.world.counters.closed[close.number()]
+    }
+
+    fn made(&self) -> crate::render::Made {
+        self.server.world.renderer.made()
+    }
+
+    fn connections(&self) -> usize {
+        self.server.entries.iter().filter(|e| e.conn.is_some()).count()
+    }
+}
+
+fn text_of(message: &[u8]) -> String {
+    String::from_utf8(message[4..pickle::HEADER_LEN].to_vec()).expect("UTF-8").trim_end_matches('\0').into()
+}
+
+#[test]
+fn a_viewer_asks_and_is_answered_with_each_frame_once() {
+    let mut rig = Rig::new(10, "");
+    let mut viewer = rig.say(b"0");
+    let first = rig.message(&mut viewer);
+    assert!(text_of(&first).contains("-StartTime: 2020:11:10:13:55:34"), "{}", text_of(&first));
+    viewer.write_all(b"0").expect("written");
+    assert_eq!(rig.hear(&mut viewer, |_| false).0, b"", "the same frame twice");
+    rig.pass(Duration::from_millis(100));
+    let second = rig.message(&mut viewer);
+    assert!(second.len() > pickle::HEADER_LEN && second != first);
+    viewer.write_all(b"1").expect("written");
+    assert!(rig.hear(&mut viewer, |_| false).1, "goodbye did not close");
+    assert_eq!(rig.closed(Close::Goodbye), 1);
+    assert_eq!(rig.server.world.viewers, 0);
+    assert_eq!(rig.server.world.ring.free(), crate::ring::SLOTS - 1, "a slot is still pinned");
+}
+
+#[test]
+fn with_nobody_watching_nothing_is_encoded() {
+    let mut rig = Rig::new(30, "");
+    rig.pass(Duration::from_secs(2));
+    assert_eq!(rig.made(), crate::render::Made::default());
+    assert!(rig.server.world.counters.captured >= 50);
+}
+
+#[test]
+fn each_form_is_made_once_and_shared() {
+    let mut rig = Rig::new(10, "");
+    let mut viewers: Vec<_> = (0..3).map(|_| rig.say(b"0")).collect();
+    let messages: Vec<_> = viewers.iter_mut().map(|v| rig.message(v)).collect();
+    assert!(messages.iter().all(|m| *m == messages[0] && m.len() > 1000));
+    rig.response("GET /snapshot HTTP/1.0\r\n\r\n");
+    let made = rig.made();
+    assert_eq!((made.index, made.png, made.message), (1, 1, 1));
+}
+
+#[test]
+fn a_viewer_may_stop_the_server_only_from_where_it_is_allowed() {
+    let mut rig = Rig::new(10, "");
+    let _viewer = rig.say(b"2");
+    assert_eq!(rig.settle(), Some(Stop::Viewer));
+    let mut rig = Rig::with(10, "", |s| s.shutdown_from.clear());
+    let mut viewer = rig.say(b"2");
+    assert!(rig.hear(&mut viewer, |_| false).1, "treated as a goodbye");
+    assert_eq!(rig.closed(Close::Goodbye), 1);
+}
+
+#[test]
+fn a_half_closed_viewer_gets_the_replies_it_is_owed() {
+    let mut rig = Rig::new(0, "");
+    let mut viewer = rig.say(b"000");
+    viewer.shutdown(Shutdown::Write).expect("half closed");
+    let (heard, closed) = rig.hear(&mut viewer, |_| false);
+    assert!(closed);
+    let mut rest = &heard[..];
+    for n in 0..3 {
+        let len = u32::from_be_bytes(rest[..4].try_into().expect("a header")) as usize;
+        rest = rest.get(pickle::HEADER_LEN + len..).unwrap_or_else(|| panic!("reply {n} is cut"));
+    }
+    assert!(rest.is_empty());
+    assert_eq!(rig.server.world.feed.seq(), 3, "three requests, three frames");
+}
+
+#[test]
+fn garbage_ends_one_connection_and_is_counted() {
+    let mut rig = Rig::new(10, "");
+    for bytes in [&b"\x16\x03\x01"[..], b"get / HTTP/1.1\r\n\r\n", b"\0", b"0x"] {
+        let mut peer = rig.say(bytes);
+        assert!(rig.hear(&mut peer, |_| false).1, "{bytes:?} stayed");
+    }
+    assert_eq!(rig.closed(Close::UnknownByte(0)), 4);
+    assert!(rig.response("GIMME\r\n\r\n").starts_with("HTTP/1.1 400 Bad Request\r\n"));
+    assert!(rig.response("GET /nowhere HTTP/1.1\r\n\r\n").contains("there is no such page"));
+}
+
+#[test]
+fn a_head_of_a_megabyte_is_answered_and_closed() {
+    let mut rig = Rig::new(10, "");
+    let mut peer = rig.connect();
+    peer.set_nonblocking(true).expect("set");
+    let mut head = b"GET / HTTP/1.1\r\nX: ".to_vec();
+    head.resize(1 << 20, b'x');
+    let mut rest = &head[..];
+    let mut heard = Vec::new();
+    for _ in 0..2000 {
+        if let Ok(n) = peer.write(rest) {
+            rest = &rest[n..];
+        }
+        rig.settle();
+        let mut buffer = [0; 4096];
+        match peer.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(n) => heard.extend_from_slice(&buffer[..n]),
+            Err(_) => {}
+        }
+        if rest.is_empty() {
+            break;
+        }
+    }
+    let heard = String::from_utf8_lossy(&heard).into_owned();
+    assert!(heard.starts_with("HTTP/1.1 431 "), "{heard}");
+    assert!(heard.contains("longer than 8192 bytes"));
+}
+
+#[test]
+fn http_says_what_it_is_asked() {
+    let mut rig = Rig::new(10, "");
+    assert!(rig.response("GET /healthz HTTP/1.1\r\n\r\n").ends_with("\r\n\r\nok\n"));
+    assert!(rig.response("GET /readyz HTTP/1.1\r\n\r\n").ends_with("\r\n\r\nready\n"));
+    assert!(rig.response("GET / HTTP/1.1\r\n\r\n").contains("Content-Security-Policy: default-src 'none'"));
+    let state = rig.response("GET /state HTTP/1.1\r\n\r\n");
+    assert!(state.contains(r#""online":true"#) && state.contains(r#""seq":1,"#), "{state}");
+    let snapshot = rig.response("GET /snapshot HTTP/1.1\r\n\r\n");
+    for field in [
+        "X-Timestamp: 1605016534.000000",
+        "X-Depthcast-Seq: 1",
+        "X-Depthcast-Online: true",
+        "X-Depthcast-Max-Mm: 1500",
+    ] {
+        assert!(snapshot.contains(field), "no {field}");
+    }
+    let head = rig.response("HEAD /snapshot HTTP/1.1\r\n\r\n");
+    assert!(head.ends_with("\r\n\r\n") && head.contains("Content-Length: "));
+    let head = rig.response("HEAD /stream HTTP/1.1\r\n\r\n");
+    assert!(head.ends_with("boundary=boundarydonotcross\r\n\r\n"), "{head}");
+    let both = rig.response("GET /healthz HTTP/1.1\r\n\r\nGET /nowhere HTTP/1.1\r\n\r\n");
+    assert_eq!(both.matches("HTTP/1.1 ").count(), 2);
+    assert_eq!(rig.server.world.ring.free(), crate::ring::SLOTS - 1, "a slot is still pinned");
+}
+
+#[test]
+fn the_stream_has_every_frame_and_a_boundary_behind_each() {
+    let mut rig = Rig::new(10, "");
+    let mut viewer = rig.say(b"GET /stream HTTP/1.1\r\n\r\n");
+    let mut heard = rig.hear(&mut viewer, |_| false).0;
+    for _ in 0..5 {
+        rig.pass(Duration::from_millis(100));
+        rig.follow(&mut viewer, &mut heard);
+    }
+    let text = String::from_utf8_lossy(&heard);
+    let seqs: Vec<_> = text.lines().filter_map(|l| l.strip_prefix("X-Depthcast-Seq: ")).collect();
+    assert_eq!(seqs, ["1", "2", "3", "4", "5", "6"]);
+    assert!(!text.contains("X-Depthcast-Dropped: 1"));
+}
+
+#[test]
+fn a_silent_connection_is_closed_and_a_waiting_viewer_is_not() {
+    let mut rig = Rig::new(1, "stall@0.5+60");
+    let mut silent = rig.connect();
+    let mut slow = rig.say(b"GET / HT");
+    let mut viewer = rig.say(b"0");
+    rig.message(&mut viewer);
+    rig.pass(Duration::from_secs(9));
+    assert_eq!(rig.connections(), 3);
+    rig.pass(Duration::from_secs(3));
+    assert_eq!(rig.connections(), 1);
+    assert_eq!((rig.closed(Close::Silent), rig.closed(Close::SlowRequest)), (1, 1));
+    assert!(rig.hear(&mut silent, |_| false).1 && rig.hear(&mut slow, |_| false).1);
+    viewer.write_all(b"0").expect("written");
+    assert!(rig.message(&mut viewer).len() > pickle::HEADER_LEN, "the placeholder");
+}
+
+#[test]
+fn a_viewer_that_never_reads_is_closed_and_holds_nobody_up() {
+    let mut rig = Rig::new(10, "");
+    let stuck = rig.say(&[b'0'; 2000]);
+    let mut good = rig.say(b"GET /stream HTTP/1.1\r\n\r\n");
+    let (mut heard, mut part) = (Vec::new(), Vec::new());
+    // Until the kernel's buffers are full, and the stall limit beyond.
+    for _ in 0..1200 {
+        rig.pass(Duration::from_millis(100));
+        rig.follow(&mut good, &mut part);
+        heard.extend(part.split_off(0));
+        if rig.server.world.counters.closed[Close::Stalled.number()] > 0 {
+            break;
+        }
+    }
+    let last = rig.server.world.feed.seq();
+    assert_eq!(rig.closed(Close::Stalled), 1);
+    let text = String::from_utf8_lossy(&heard);
+    let seqs = text.lines().filter_map(|l| l.strip_prefix("X-Depthcast-Seq: ")?.parse::<u64>().ok());
+    assert!(seqs.eq(1..=last), "the other viewer missed a frame");
+    drop(stuck);
+}
+
+#[test]
+fn one_viewer_too_many_is_refused_and_told() {
+    let mut rig = Rig::new(10, "");
+    let viewers: Vec<_> = (0..4).map(|_| rig.say(b"0")).collect();
+    rig.settle();
+    assert!(rig.response("GET /stream HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 503 "));
+    let mut fifth = rig.say(b"0");
+    assert_eq!(rig.hear(&mut fifth, |_| false), (Vec::new(), true));
+    assert_eq!(rig.closed(Close::Full), 2);
+    assert!(rig.response("GET /healthz HTTP/1.1\r\n\r\n").contains("200 OK"), "the lobby is open");
+    drop(viewers);
+    rig.settle();
+    rig.pass(Duration::from_millis(200));
+    let mut next = rig.say(b"0");
+    assert!(rig.message(&mut next).len() > pickle::HEADER_LEN, "places are free again");
+}
+
+#[test]
+fn silent_connections_make_room_for_others() {
+    let mut rig = Rig::new(10, "");
+    let silent: Vec<_> = (0..LOBBY + 20).map(|_| rig.connect()).collect();
+    rig.settle();
+    assert_eq!(rig.connections(), LOBBY);
+    assert_eq!(rig.closed(Close::Evicted), 20);
+    let mut viewer = rig.say(b"0");
+    assert!(rig.message(&mut viewer).len() > pickle::HEADER_LEN);
+    drop(silent);
+}
+
+#[test]
+fn a_vanished_source_shows_the_placeholder_and_comes_back() {
+    let mut rig = Rig::new(10, "vanish@1+3");
+    let mut viewer = rig.say(b"GET /stream HTTP/1.1\r\n\r\n");
+    let mut heard = Vec::new();
+    for _ in 0..80 {
+        rig.pass(Duration::from_millis(100));
+        heard.extend(rig.hear(&mut viewer, |_| false).0);
+        match rig.now.mono.as_millis() {
+            102_500 => {
+                assert!(
+                    rig.response("GET /readyz HTTP/1.1\r\n\r\n").contains("200 OK"),
+                    "not before two seconds"
+                );
+                let state = rig.response("GET /state HTTP/1.1\r\n\r\n");
+                assert!(
+                    state.contains(r#""state":"not_found""#) && state.contains(r#""online":false"#),
+                    "{state}"
+                );
+                assert!(rig.response("GET /snapshot HTTP/1.1\r\n\r\n").contains("X-Depthcast-Online: false"));
+                let depth = rig.response("GET /depth.png HTTP/1.1\r\n\r\n");
+                assert!(
+                    depth.starts_with("HTTP/1.1 503 ") && depth.contains("Retry-After: 1\r\n"),
+                    "{depth}"
+                );
+            }
+            103_500 => {
+                let ready = rig.response("GET /readyz HTTP/1.1\r\n\r\n");
+                assert!(ready.starts_with("HTTP/1.1 503 ") && ready.contains("sensor not found"), "{ready}");
+            }
+            _ => {}
+        }
+    }
+    let text = String::from_utf8_lossy(&heard);
+    let online: Vec<_> = text.lines().filter_map(|l| l.strip_prefix("X-Depthcast-Online: ")).collect();
+    let gone = online.iter().filter(|o| **o == "false").count();
+    assert!((3..=5).contains(&gone), "{gone} placeholders in about four seconds");
+    assert_eq!(online.last(), Some(&"true"));
+    let seqs: Vec<u64> =
+        text.lines().filter_map(|l| l.strip_prefix("X-Depthcast-Seq: ")?.parse().ok()).collect();
+    assert!(seqs.is_sorted(), "{seqs:?}");
+    assert!(rig.response("GET /readyz HTTP/1.1\r\n\r\n").ends_with("ready\n"));
+}
+
+#[test]
+fn the_wall_clock_may_jump() {
+    let mut rig = Rig::new(10, "");
+    let mut viewer = rig.say(b"GET /stream HTTP/1.1\r\n\r\n");
+    let mut heard = rig.hear(&mut viewer, |_| false).0;
+    for wall in [0, 4_102_444_800_000_000, i64::MIN, i64::MAX - 1_000_000_000, 1] {
+        rig.now.wall_us = wall;
+        rig.pass(Duration::from_millis(100));
+        rig.follow(&mut viewer, &mut heard);
+        let mut python = rig.say(b"01");
+        assert!(text_of(&rig.message(&mut python)).contains("-StartTime: "));
+    }
+    let text = String::from_utf8_lossy(&heard);
+    let seqs = text.lines().filter_map(|l| l.strip_prefix("X-Depthcast-Seq: ")?.parse::<u64>().ok());
+    assert!(seqs.eq(1..=6));
+}
+
+#[test]
+fn late_events_do_not_touch_the_next_tenant() {
+    for (place, generation) in [(0, 0), (5, 1), (VIEWERS_LIMIT + LOBBY, u16::MAX)] {
+        assert_eq!(from_token(to_token(place, generation).0), (place, generation));
+    }
+    const { assert!(VIEWERS_LIMIT + LOBBY < 1 << PLACE_BITS) };
+}
+
+#[test]
+fn a_turn_with_nothing_to_do_waits_for_the_next_frame() {
+    let mut rig = Rig::new(NOMINAL_FPS, "");
+    rig.settle();
+    let wait = rig.server.timeout(rig.now).expect("a frame is due");
+    assert!(wait > Duration::from_millis(30) && wait <= Duration::from_millis(34), "{wait:?}");
+}

@@ -1,0 +1,135 @@
+//! The protocols, as machines that own no socket, no clock and no heap.
+//!
+//! The loop hands a machine the bytes that arrived and asks what comes next; the machine answers with a verdict
+//! and the loop alone reads, writes and closes:
+//!
+//! ```text
+//!   bytes --> receive() --> machine --> next() --> Read | Picture | Respond | Close(why)
+//!                              ^                              |
+//!                              +---------- sent() <-----------+  when the reply has left whole
+//! ```
+//!
+//! A machine takes at most `room()` bytes, so what it cannot take yet stays in the kernel. Nothing a peer sends
+//! makes a machine panic; what it must not send ends in [`Close`].
+
+// The Python viewers' protocol: `0`, `1`, `2`.
+pub mod legacy;
+
+// The message in it: header, text, pickle.
+pub mod pickle;
+
+// Request heads in, response heads out.
+pub mod http;
+
+// The picture stream of browsers and NVRs.
+pub mod multipart;
+
+use std::fmt;
+
+/// Why a connection ended; logged, and counted one by one.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Close {
+    /// The viewer said goodbye.
+    Goodbye,
+    /// The peer closed its side and was owed nothing.
+    PeerClosed,
+    /// The connection broke (reset, no route, timed out in the kernel).
+    Broken,
+    /// The reply said that the connection would be closed.
+    Answered,
+    /// The first byte, or a byte of the Python protocol, is no command.
+    UnknownByte(u8),
+    /// The request could not be understood; the peer was told.
+    BadRequest,
+    /// Nothing was said in time.
+    Silent,
+    /// A request was begun and not ended in time.
+    SlowRequest,
+    /// No byte of a reply could be sent for too long.
+    Stalled,
+    /// The viewer held the oldest frame when the ring had no slot left.
+    TooSlow,
+    /// All places for viewers are taken.
+    Full,
+    /// The place was needed for somebody else.
+    Evicted,
+}
+
+impl Close {
+    /// All reasons, in the order of [`Close::number`].
+    pub const WORDS: [&'static str; 12] = [
+        "goodbye",
+        "peer_closed",
+        "broken",
+        "answered",
+        "unknown_byte",
+        "bad_request",
+        "silent",
+        "slow_request",
+        "stalled",
+        "too_slow",
+        "full",
+        "evicted",
+    ];
+
+    /// Position in [`Close::WORDS`], for counters.
+    pub fn number(self) -> usize {
+        match self {
+            Close::Goodbye => 0,
+            Close::PeerClosed => 1,
+            Close::Broken => 2,
+            Close::Answered => 3,
+            Close::UnknownByte(_) => 4,
+            Close::BadRequest => 5,
+            Close::Silent => 6,
+            Close::SlowRequest => 7,
+            Close::Stalled => 8,
+            Close::TooSlow => 9,
+            Close::Full => 10,
+            Close::Evicted => 11,
+        }
+    }
+
+    /// Whether the peer broke a rule or was too slow: worth a warning. The rest is everyday life.
+    pub fn is_fault(self) -> bool {
+        !matches!(self, Close::Goodbye | Close::PeerClosed | Close::Broken | Close::Answered | Close::Evicted)
+    }
+}
+
+impl fmt::Display for Close {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Close::UnknownByte(byte) => {
+                write!(f, "byte 0x{byte:02x} is no command: viewers send 0, 1 or 2, or an HTTP request")
+            }
+            Close::Goodbye => f.write_str("the viewer said goodbye"),
+            Close::PeerClosed => f.write_str("the peer closed"),
+            Close::Broken => f.write_str("the connection broke"),
+            Close::Answered => f.write_str("the request was answered"),
+            Close::BadRequest => f.write_str("the request was refused"),
+            Close::Silent => f.write_str("nothing was asked in time"),
+            Close::SlowRequest => f.write_str("the request did not end in time"),
+            Close::Stalled => f.write_str("no progress in sending"),
+            Close::TooSlow => f.write_str("it held the oldest frame when all slots were taken"),
+            Close::Full => f.write_str("all places for viewers are taken"),
+            Close::Evicted => f.write_str("its place was needed"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_name_their_words() {
+        let some = [
+            (Close::Goodbye, "goodbye"),
+            (Close::UnknownByte(7), "unknown_byte"),
+            (Close::Evicted, "evicted"),
+        ];
+        for (close, word) in some {
+            assert_eq!(Close::WORDS[close.number()], word);
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! Makes the representations of a frame in its ring slot, each when it is first wanted.
+//!
+//! This is the one place that knows the chain depth → index → PNG → message; the stages themselves see slices only.
+
+use crate::camera::{Camera, LocalClock, TextFacts, text_block};
+use crate::colormap::{JET, Range, Table};
+use crate::encode::png;
+use crate::placeholder;
+use crate::proto::pickle;
+use crate::ring::{Form, Picture, Room, Slot};
+use crate::source::{HEIGHT, WIDTH};
+
+/// The stages and their scratch memory.
+#[derive(Debug)]
+pub struct Renderer {
+    range: Range,
+    table: Table,
+    encoder: png::Encoder,
+    camera: Camera,
+    clock: LocalClock,
+    made: Made,
+}
+
+/// How often each representation was made.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Made {
+    /// Index images mapped from depth.
+    pub index: u64,
+    /// Indexed PNGs.
+    pub png: u64,
+    /// Messages of the Python protocol, of either form.
+    pub message: u64,
+    /// 16-bit PNGs of depth.
+    pub depth_png: u64,
+}
+
+impl Renderer {
+    /// Allocates everything that rendering needs.
+    pub fn new(range: Range, camera: Camera, clock: LocalClock) -> Self {
+        let encoder = png::Encoder::new(WIDTH, HEIGHT);
+        Self { range, table: Table::new(range), encoder, camera, clock, made: Made::default() }
+    }
+
+    /// What the ring's slots must have room for.
+    pub fn room() -> Room {
+        let png = png::indexed_bound(WIDTH, HEIGHT);
+        Room {
+            png,
+            protocol0: pickle::message_bound(pickle::Form::Protocol0, png),
+            compact: pickle::message_bound(pickle::Form::Compact, png),
+            depth_png: png::depth_bound(WIDTH, HEIGHT),
+        }
+    }
+
+    /// The depths at the ends of the palette.
+    pub fn range(&self) -> Range {
+        self.range
+    }
+
+    /// Who and where the camera is.
+    pub fn camera(&self) -> &Camera {
+        &self.camera
+    }
+
+    /// How often each representation was made since the start.
+    pub fn made(&self) -> Made {
+        self.made
+    }
+
+    /// Makes `form` of what the slot holds, and what it is made of, unless that is there already.
+    ///
+    /// `fps` is the frame rate that the text block states. Never allocates.
+    ///
+    /// # Panics
+    /// If the depth of a placeholder is wanted: it has none, and the caller answers that without a picture.
+    pub fn make(&mut self, slot: &mut Slot, form: Form, fps: u32) {
+        if slot.bytes(form).is_some() {
+            return;
+        }
+        match form {
+            Form::Index => {
+                assert_eq!(slot.picture, Picture::Depth, "a placeholder is drawn when it is published");
+                self.made.index += 1;
+                let Slot { depth, index, .. } = slot;
+                index.make(|out| {
+                    self.table.map(depth, out);
+                    out.len()
+                });
+            }
+            Form::Png => {
+                self.make(slot, Form::Index, fps);
+                self.made.png += 1;
+                let palette = match slot.picture {
+                    Picture::Depth => &JET,
+                    Picture::Placeholder => &placeholder::PALETTE,
+                };
+                let Slot { index, png, .. } = slot;
+                let index = index.bytes().expect("made above");
+                png.make(|out| self.encoder.indexed(index, palette, out));
+            }
+            Form::Protocol0 => self.message(slot, pickle::Form::Protocol0, fps),
+            Form::Compact => self.message(slot, pickle::Form::Compact, fps),
+            Form::DepthPng => {
+                assert_eq!(slot.picture, Picture::Depth, "a placeholder has no depth");
+                self.made.depth_png += 1;
+                let Slot { depth, depth_png, .. } = slot;
+                depth_png.make(|out| self.encoder.depth(depth, out));
+            }
+        }
+    }
+
+    /// Draws the placeholder into a slot that is being filled.
+    ///
+    /// * `reason`: why there is no picture.
+    /// * `wall_us`: what its clock shows, microseconds since 1970.
+    pub fn draw_placeholder(&self, slot: &mut Slot, reason: &str, wall_us: i64) {
+        use core::fmt::Write;
+        let mut clock = heapless::String::<32>::new();
+        // Nineteen characters by the docs of `dashes`; were it longer, a cut clock is better than none.
+        let _ = write!(clock, "{}", self.clock.civil(wall_us).dashes());
+        slot.index.make(|out| {
+            placeholder::draw(out, reason, &clock, &self.camera.name);
+            out.len()
+        });
+    }
+
+    fn message(&mut self, slot: &mut Slot, form: pickle::Form, fps: u32) {
+        self.make(slot, Form::Png, fps);
+        self.made.message += 1;
+        let captured = self.clock.civil(slot.stamp.captured.wall_us);
+        let text = text_block(&TextFacts {
+            camera: &self.camera,
+            width: WIDTH,
+            height: HEIGHT,
+            fps,
+            start: captured,
+            end: captured,
+            event_id: 0,
+        });
+        let Slot { png, protocol0, compact, .. } = slot;
+        let png = png.bytes().expect("made above");
+        let made = match form {
+            pickle::Form::Protocol0 => protocol0,
+            pickle::Form::Compact => compact,
+        };
+        made.make(|out| pickle::message(form, &text, png, out));
+    }
+}

@@ -1,0 +1,259 @@
+//! Text on an 8-bit index image, in a small font of this project's own.
+//!
+//! A glyph is 5 columns by 8 rows (row 6 is the baseline, row 7 holds the descenders) and advances the pen by 6
+//! columns. A picture pixel of the font becomes a square of `scale` by `scale` pixels. Printable ASCII is drawn;
+//! anything else is a box, so that a reader sees that something is missing.
+
+/// Columns from one character to the next, at scale 1.
+pub const ADVANCE: usize = GLYPH_WIDTH + 1;
+/// Rows of a character, descenders included, at scale 1.
+pub const GLYPH_HEIGHT: usize = 8;
+
+/// Draws one line of text.
+///
+/// * `image`: palette indices, row-major, `width` columns; a last row that is not whole is left alone.
+/// * `x`, `y`: the upper left corner of the first character, in pixels. What falls outside `image` is not drawn.
+/// * `scale`: side of a font pixel, in pixels; 0 draws nothing.
+/// * `ink`: the index written; the pixels between the strokes keep what they had.
+///
+/// Never allocates. Time is bounded by the text that is inside and by the pixels that it inks.
+pub fn draw(image: &mut [u8], width: usize, x: usize, y: usize, scale: usize, ink: u8, text: &str) {
+    if width == 0 || scale == 0 {
+        return;
+    }
+    let mut pen = x;
+    for c in text.chars() {
+        if pen >= width {
+            return;
+        }
+        for (row, bits) in glyph(c).iter().enumerate() {
+            let top = y.saturating_add(row.saturating_mul(scale));
+            for column in (0..GLYPH_WIDTH).filter(|column| bits >> column & 1 == 1) {
+                let left = pen.saturating_add(column.saturating_mul(scale));
+                square(image, width, left, top, scale, ink);
+            }
+        }
+        pen = pen.saturating_add(ADVANCE.saturating_mul(scale));
+    }
+}
+
+/// Draws one line of text in the middle between the left and the right border; text that is too wide starts at the
+/// left border. Arguments as for [`draw`].
+pub fn centred(image: &mut [u8], width: usize, y: usize, scale: usize, ink: u8, text: &str) {
+    let x = width.saturating_sub(self::width(text, scale)) / 2;
+    draw(image, width, x, y, scale, ink, text);
+}
+
+/// Columns that `text` takes at `scale`, without the gap after its last character.
+pub fn width(text: &str, scale: usize) -> usize {
+    let columns = text.chars().count().saturating_mul(ADVANCE).saturating_sub(1);
+    columns.saturating_mul(scale)
+}
+
+/// The rows of a character, top first; bit 0 is the leftmost column.
+fn glyph(c: char) -> &'static [u8; GLYPH_HEIGHT] {
+    let printable = matches!(c, ' '..='~');
+    let index = if printable { c as usize - ' ' as usize } else { BOX };
+    &FONT[index]
+}
+
+/// Inks a square, as far as it is inside the image.
+fn square(image: &mut [u8], width: usize, left: usize, top: usize, side: usize, ink: u8) {
+    let right = left.saturating_add(side).min(width);
+    if left >= right {
+        return;
+    }
+    for row in image.chunks_exact_mut(width).skip(top).take(side) {
+        row[left..right].fill(ink);
+    }
+}
+
+const fn parse(art: &[[&str; GLYPH_HEIGHT]; BANDS]) -> [[u8; GLYPH_HEIGHT]; GLYPHS] {
+    let mut font = [[0; GLYPH_HEIGHT]; GLYPHS];
+    let mut at = 0;
+    while at < GLYPHS * GLYPH_HEIGHT * GLYPH_WIDTH {
+        let column = at % GLYPH_WIDTH;
+        let row = at / GLYPH_WIDTH % GLYPH_HEIGHT;
+        let glyph = at / GLYPH_WIDTH / GLYPH_HEIGHT;
+        let line = art[glyph / PER_BAND][row].as_bytes();
+        assert!(line.len() == PER_BAND * ADVANCE - 1, "a row of the drawing has another length");
+        match line[glyph % PER_BAND * ADVANCE + column] {
+            b'#' => font[glyph][row] |= 1 << column,
+            b'.' => {}
+            _ => panic!("the drawing is made of '#' and '.'"),
+        }
+        at += 1;
+    }
+    font
+}
+
+const GLYPH_WIDTH: usize = 5;
+const BANDS: usize = 6;
+const PER_BAND: usize = 16;
+const GLYPHS: usize = BANDS * PER_BAND;
+/// Stands where ASCII has DEL.
+const BOX: usize = GLYPHS - 1;
+
+static FONT: [[u8; GLYPH_HEIGHT]; GLYPHS] = parse(&ART);
+
+/// The font as drawn: six bands of sixteen characters, in ASCII order from the space.
+const ART: [[&str; GLYPH_HEIGHT]; BANDS] = [
+    [
+        "..... ..#.. .#.#. .#.#. ..#.. ##..# .##.. ..#.. ...#. .#... ..... ..... ..... ..... ..... ....#",
+        "..... ..#.. .#.#. .#.#. .#### ##..# #..#. ..#.. ..#.. ..#.. ..#.. ..#.. ..... ..... ..... ....#",
+        "..... ..#.. .#.#. ##### #.#.. ...#. #.#.. .#... .#... ...#. #.#.# ..#.. ..... ..... ..... ...#.",
+        "..... ..#.. ..... .#.#. .###. ..#.. .#... ..... .#... ...#. .###. ##### ..... ##### ..... ..#..",
+        "..... ..#.. ..... ##### ..#.# .#... #.#.# ..... .#... ...#. #.#.# ..#.. .##.. ..... ..... .#...",
+        "..... ..... ..... .#.#. ####. #..## #..#. ..... ..#.. ..#.. ..#.. ..#.. .##.. ..... .##.. #....",
+        "..... ..#.. ..... .#.#. ..#.. #..## .##.# ..... ...#. .#... ..... ..... ..#.. ..... .##.. #....",
+        "..... ..... ..... ..... ..... ..... ..... ..... ..... ..... ..... ..... .#... ..... ..... .....",
+    ],
+    [
+        ".###. ..#.. .###. ####. ...## ##### .###. ##### .###. .###. ..... ..... ....# ..... #.... .###.",
+        "#...# .##.. #...# ....# ..#.# #.... #.... ....# #...# #...# .##.. .##.. ...#. ..... .#... #...#",
+        "#..## #.#.. ....# ....# .#..# #.... #.... ...#. #...# #...# .##.. .##.. ..#.. ##### ..#.. ....#",
+        "#.#.# ..#.. ..##. .###. #...# ####. ####. ...#. .###. .#### ..... ..... .#... ..... ...#. ..##.",
+        "##..# ..#.. .#... ....# ##### ....# #...# ..#.. #...# ....# .##.. .##.. ..#.. ##### ..#.. ..#..",
+        "#...# ..#.. #.... ....# ....# ....# #...# ..#.. #...# ....# .##.. .##.. ...#. ..... .#... .....",
+        ".###. ##### ##### ####. ....# ####. .###. ..#.. .###. .###. ..... ..#.. ....# ..... #.... ..#..",
+        "..... ..... ..... ..... ..... ..... ..... ..... ..... ..... ..... .#... ..... ..... ..... .....",
+    ],
+    [
+        ".###. ..#.. ####. .#### ###.. ##### ##### .#### #...# .###. ..### #...# #.... #...# #...# .###.",
+        "#...# .#.#. #...# #.... #..#. #.... #.... #.... #...# ..#.. ...#. #..#. #.... ##.## ##..# #...#",
+        "#.### #...# #...# #.... #...# #.... #.... #.... #...# ..#.. ...#. #.#.. #.... #.#.# #.#.# #...#",
+        "#.#.# #...# ####. #.... #...# ####. ####. #..## ##### ..#.. ...#. ##... #.... #.#.# #.#.# #...#",
+        "#.### ##### #...# #.... #...# #.... #.... #...# #...# ..#.. ...#. #.#.. #.... #...# #.#.# #...#",
+        "#.... #...# #...# #.... #..#. #.... #.... #...# #...# ..#.. #..#. #..#. #.... #...# #..## #...#",
+        ".#### #...# ####. .#### ###.. ##### #.... .#### #...# .###. .##.. #...# ##### #...# #...# .###.",
+        "..... ..... ..... ..... ..... ..... ..... ..... ..... ..... ..... ..... ..... ..... ..... .....",
+    ],
+    [
+        "####. .###. ####. .#### ##### #...# #...# #...# #...# #...# ##### .###. #.... .###. ..#.. .....",
+        "#...# #...# #...# #.... ..#.. #...# #...# #...# #...# #...# ....# .#... #.... ...#. .#.#. .....",
+        "#...# #...# #...# #.... ..#.. #...# #...# #...# .#.#. .#.#. ...#. .#... .#... ...#. #...# .....",
+        "####. #...# ####. .###. ..#.. #...# #...# #.#.# ..#.. ..#.. ..#.. .#... ..#.. ...#. ..... .....",
+        "#.... #.#.# #.#.. ....# ..#.. #...# .#.#. #.#.# .#.#. ..#.. .#... .#... ...#. ...#. ..... .....",
+        "#.... #..#. #..#. ....# ..#.. #...# .#.#. ##.## #...# ..#.. #.... .#... ....# ...#. ..... .....",
+        "#.... .##.# #...# ####. ..#.. .###. ..#.. #...# #...# ..#.. ##### .###. ....# .###. ..... .....",
+        "..... ..... ..... ..... ..... ..... ..... ..... ..... ..... ..... ..... ..... ..... ..... #####",
+    ],
+    [
+        ".#... ..... #.... ..... ....# ..... ..##. ..... #.... ..#.. ...#. #.... .##.. ..... ..... .....",
+        "..#.. ..... #.... ..... ....# ..... .#... ..... #.... ..... ..... #.... ..#.. ..... ..... .....",
+        "...#. .###. ####. .#### .#### .###. ####. .#### ####. .##.. ..##. #..#. ..#.. ##.#. ####. .###.",
+        "..... ....# #...# #.... #...# #...# .#... #...# #...# ..#.. ...#. #.#.. ..#.. #.#.# #...# #...#",
+        "..... .#### #...# #.... #...# ##### .#... #...# #...# ..#.. ...#. ###.. ..#.. #.#.# #...# #...#",
+        "..... #...# #...# #.... #...# #.... .#... .#### #...# ..#.. ...#. #..#. ..#.. #.#.# #...# #...#",
+        "..... .#### ####. .#### .#### .#### .#... ....# #...# .###. ...#. #...# ...## #.#.# #...# .###.",
+        "..... ..... ..... ..... ..... ..... ..... .###. ..... ..... .##.. ..... ..... ..... ..... .....",
+    ],
+    [
+        "..... ..... ..... ..... .#... ..... ..... ..... ..... ..... ..... ...## ..#.. ##... ..... #####",
+        "..... ..... ..... ..... .#... ..... ..... ..... ..... ..... ..... ..#.. ..#.. ..#.. ..... #...#",
+        "####. .#### #.##. .#### ####. #...# #...# #...# #...# #...# ##### ..#.. ..#.. ..#.. .#... #...#",
+        "#...# #...# ##..# #.... .#... #...# #...# #.#.# .#.#. #...# ...#. .#... ..#.. ...#. #.#.# #...#",
+        "#...# #...# #.... .###. .#... #...# .#.#. #.#.# ..#.. #...# ..#.. ..#.. ..#.. ..#.. ...#. #...#",
+        "####. .#### #.... ....# .#..# #...# .#.#. #.#.# .#.#. .#### .#... ..#.. ..#.. ..#.. ..... #...#",
+        "#.... ....# #.... ####. ..##. .#### ..#.. .#.#. #...# ....# ##### ...## ..#.. ##... ..... #####",
+        "#.... ....# ..... ..... ..... ..... ..... ..... ..... .###. ..... ..... ..#.. ..... ..... .....",
+    ],
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// The image as rows of `#` (ink 1) and `.` (untouched).
+    fn art(image: &[u8], width: usize) -> Vec<String> {
+        let pixel = |p: &u8| if *p == 0 { '.' } else { '#' };
+        image.chunks_exact(width).map(|row| row.iter().map(pixel).collect()).collect()
+    }
+
+    #[test]
+    fn a_word_looks_like_this() {
+        let mut image = [0; 23 * 8];
+        draw(&mut image, 23, 0, 0, 1, 1, "Kgé~");
+        let golden = [
+            "#...#.......#####......",
+            "#..#........#...#......",
+            "#.#....####.#...#..#...",
+            "##....#...#.#...#.#.#.#",
+            "#.#...#...#.#...#....#.",
+            "#..#...####.#...#......",
+            "#...#.....#.#####......",
+            ".......###.............",
+        ];
+        assert_eq!(art(&image, 23), golden);
+    }
+
+    #[test]
+    fn scale_makes_squares() {
+        let (mut small, mut large) = ([0; 12 * 8], [0; 36 * 24]);
+        draw(&mut small, 12, 0, 0, 1, 1, "R7");
+        draw(&mut large, 36, 0, 0, 3, 1, "R7");
+        for (i, pixel) in large.iter().enumerate() {
+            assert_eq!(*pixel, small[i / 36 / 3 * 12 + i % 36 / 3]);
+        }
+    }
+
+    #[test]
+    fn no_two_characters_look_alike() {
+        for (i, a) in FONT.iter().enumerate() {
+            for (j, b) in FONT.iter().enumerate().skip(i + 1) {
+                assert_ne!(a, b, "{:?} and {:?}", (i as u8 + 32) as char, (j as u8 + 32) as char);
+            }
+        }
+    }
+
+    #[test]
+    fn the_middle_is_the_middle() {
+        assert_eq!((width("", 4), width("A", 4), width("AB", 4)), (0, 20, 44));
+        let mut image = [0; 11 * 8];
+        centred(&mut image, 11, 0, 1, 1, "H");
+        assert_eq!(art(&image, 11)[0], "...#...#...");
+        let mut narrow = [0; 4 * 8];
+        centred(&mut narrow, 4, 0, 1, 1, "HH");
+        assert_eq!(art(&narrow, 4)[3], "####");
+    }
+
+    #[test]
+    fn extremes_do_not_panic() {
+        let mut image = [0; 60];
+        for n in [0, 1, 7, usize::MAX / 6, usize::MAX - 1, usize::MAX] {
+            for m in [0, 1, usize::MAX] {
+                draw(&mut image, n, m, m, n, 1, "W_");
+                draw(&mut image, 10, n, m, 1, 1, "W_");
+                draw(&mut image, 10, m, n, n, 1, "W_");
+                centred(&mut image, n, m, n, 1, "W_");
+            }
+        }
+        draw(&mut [], 10, 0, 0, 1, 1, "W");
+        assert_eq!(width("ab", usize::MAX), usize::MAX);
+    }
+
+    proptest! {
+        /// Clipping gives the part of a larger drawing that is inside, and touches nothing else.
+        #[test]
+        fn a_clipped_drawing_is_a_part_of_the_whole(
+            text in any::<String>(),
+            width in 1_usize..40,
+            height in 0_usize..30,
+            rest in 0_usize..40,
+            (x, y) in (0_usize..50, 0_usize..50),
+            scale in 0_usize..5,
+        ) {
+            const SIDE: usize = 100;
+            let mut whole = vec![0; SIDE * SIDE];
+            draw(&mut whole, SIDE, x, y, scale, 1, &text);
+            let rest = rest % width;
+            let mut image = vec![0; width * height + rest];
+            draw(&mut image, width, x, y, scale, 1, &text);
+            for (i, pixel) in image[..width * height].iter().enumerate() {
+                prop_assert_eq!(*pixel, whole[i / width * SIDE + i % width]);
+            }
+            prop_assert!(image[width * height..].iter().all(|pixel| *pixel == 0));
+        }
+    }
+}

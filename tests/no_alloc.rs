@@ -1,0 +1,163 @@
+//! After start-up, serving allocates nothing: a counting allocator over the whole process.
+//!
+//! The viewers live in the same process, so they too are written without the heap once they run.
+#![allow(unsafe_code, reason = "a global allocator is unsafe by its trait; this one is for this test only")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::unix::net::UnixDatagram;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use depthcast::camera::{Camera, LocalClock};
+use depthcast::clock::Clock;
+use depthcast::colormap::Range;
+use depthcast::net_poll::{Address, Server, Settings, Stop};
+use depthcast::peer::THIS_MACHINE;
+use depthcast::proto::pickle;
+use depthcast::render::Renderer;
+use depthcast::service::Notifier;
+use depthcast::source::demo::Demo;
+use depthcast::source::{Feed, Source};
+
+struct Counting;
+
+static COUNT: AtomicU64 = AtomicU64::new(0);
+
+// SAFETY: every call is handed to the system's allocator as it came; counting touches no memory of its own.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        COUNT.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller keeps the contract of `alloc`, which is the system's too.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
+        // SAFETY: as above; `ptr` came from the system's allocator.
+        unsafe { System.dealloc(ptr, layout) }
+    }
+
+    unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        COUNT.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: as above.
+        unsafe { System.realloc(ptr, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Frames of the Python viewer that are counted, after as many again to warm up.
+const FRAMES: u64 = 300;
+
+static STOP: AtomicBool = AtomicBool::new(false);
+
+#[test]
+fn three_hundred_frames_without_an_allocation() {
+    for form in [pickle::Form::Protocol0, pickle::Form::Compact] {
+        STOP.store(false, Ordering::Relaxed);
+        serve(form);
+    }
+}
+
+fn serve(form: pickle::Form) {
+    let path = std::env::temp_dir().join(format!("depthcast-no-alloc-{}", std::process::id()));
+    let _ = std::fs::remove_file(&path);
+    let manager = UnixDatagram::bind(&path).expect("bound");
+    // SAFETY: no other thread runs yet.
+    unsafe {
+        std::env::set_var("NOTIFY_SOCKET", &path);
+        std::env::set_var("WATCHDOG_USEC", "200000");
+    }
+    let notifier = Notifier::from_env();
+
+    let clock = Clock::start();
+    let now = clock.now();
+    let feed = Feed::new(Source::Demo(Box::new(Demo::new(1))), 120, std::iter::empty().collect(), now);
+    let renderer = Renderer::new(Range::PYTHON, Camera::default(), LocalClock::system());
+    let settings = Settings {
+        listen: vec![Address::Tcp(([127, 0, 0, 1], 0).into())],
+        viewers_max: 16,
+        stall: Duration::from_secs(10),
+        pickle: form,
+        shutdown_from: THIS_MACHINE.to_vec(),
+    };
+    let server = Server::new(settings, feed, renderer, None, notifier, now).expect("started");
+    let Some(Address::Tcp(address)) = server.addresses().next() else { panic!("no address") };
+    let server = thread::spawn(move || server.run(&clock).expect("ran"));
+    let others = [
+        thread::spawn(move || stream(address)),
+        thread::spawn(move || requests(address, b"GET /snapshot HTTP/1.0\r\n\r\n")),
+        thread::spawn(move || requests(address, b"GET /depth.png HTTP/1.0\r\n\r\n")),
+        thread::spawn(move || requests(address, b"GET /state HTTP/1.0\r\n\r\n")),
+        thread::spawn(move || requests(address, b"GET /nowhere HTTP/1.0\r\n\r\n")),
+        thread::spawn(move || requests(address, b"\x7f")),
+    ];
+
+    let mut viewer = connect(address);
+    let mut buffer = vec![0; 1 << 16];
+    frames(&mut viewer, &mut buffer, FRAMES);
+    let before = COUNT.load(Ordering::Relaxed);
+    frames(&mut viewer, &mut buffer, FRAMES);
+    let after = COUNT.load(Ordering::Relaxed);
+
+    STOP.store(true, Ordering::Relaxed);
+    for other in others {
+        assert!(other.join().expect("a viewer failed") > 20, "a viewer saw next to nothing");
+    }
+    viewer.write_all(b"2").expect("written");
+    assert_eq!(server.join().expect("the server failed"), Stop::Viewer);
+    let mut message = [0; 64];
+    assert!(manager.recv(&mut message).is_ok_and(|n| message.starts_with(b"READY=1") && n == 7));
+    std::fs::remove_file(&path).expect("removed");
+    assert_eq!(after - before, 0, "allocations in {FRAMES} frames of {form:?}");
+}
+
+fn connect(address: SocketAddr) -> TcpStream {
+    TcpStream::connect(address).expect("connected")
+}
+
+/// Asks for `count` frames in the Python way.
+fn frames(viewer: &mut TcpStream, buffer: &mut [u8], count: u64) {
+    for _ in 0..count {
+        viewer.write_all(b"0").expect("written");
+        let mut header = [0; pickle::HEADER_LEN];
+        viewer.read_exact(&mut header).expect("a header");
+        let mut left = u32::from_be_bytes([header[0], header[1], header[2], header[3]]) as usize;
+        while left > 0 {
+            let room = left.min(buffer.len());
+            left -= viewer.read(&mut buffer[..room]).expect("a payload");
+        }
+    }
+}
+
+/// Watches the stream; returns the blocks read.
+fn stream(address: SocketAddr) -> u64 {
+    let mut viewer = connect(address);
+    viewer.write_all(b"GET /stream HTTP/1.1\r\n\r\n").expect("written");
+    let mut buffer = [0; 1 << 14];
+    let mut blocks = 0;
+    while !STOP.load(Ordering::Relaxed) {
+        assert!(viewer.read(&mut buffer).expect("the stream") > 0, "the stream ended");
+        blocks += 1;
+    }
+    blocks
+}
+
+/// Asks the same again and again, each time over a new connection; returns the number of answers.
+fn requests(address: SocketAddr, request: &[u8]) -> u64 {
+    let mut buffer = [0; 1 << 14];
+    let mut answers = 0;
+    while !STOP.load(Ordering::Relaxed) {
+        let mut peer = connect(address);
+        peer.write_all(request).expect("written");
+        // Garbage is answered with the end of the connection, which may come as a reset.
+        while peer.read(&mut buffer).is_ok_and(|n| n > 0) {}
+        let _ = peer.shutdown(Shutdown::Both);
+        answers += 1;
+        thread::sleep(Duration::from_millis(20));
+    }
+    answers
+}
