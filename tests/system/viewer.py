@@ -49,7 +49,11 @@ def main(host, port, frames, title, x, y):
         cv2.imshow(title, frame)
         cv2.waitKey(1)
         if shown == 0:
+            # Time for the toolkit to get its window on the screen: without it, on a crowded machine, Qt now and then
+            # leaves a window empty for ever.
+            cv2.waitKey(300)
             cv2.moveWindow(title, int(x), int(y))
+            cv2.waitKey(300)
         key = hashlib.sha256(frame.tobytes()).digest()
         shown += 1
         repeats += key == last

@@ -15,11 +15,18 @@ import urllib.request
 import cv2
 import numpy as np
 
-from harness import OUT, Server, main, need, step
+from harness import OUT, Failed, Server, main, need, step
 
 HERE = pathlib.Path(__file__).parent
 SOLO, CROWD, CROWD_FRAMES = 300, 20, 300
 PIXELS = 512 * 424
+# Pictures that must be seen on the screen. On a machine with more work than cores OpenCV's Qt leaves a window in twenty
+# empty for ever although it shows frame after frame; that is not the server's doing, so a quarter of the crowd is enough.
+SEEN_SOLO, SEEN_CROWD = 1, CROWD // 4
+
+
+class NotPainted(Failed):
+    """The viewers had their frames, but the screen does not show them."""
 
 
 @contextlib.contextmanager
@@ -105,15 +112,14 @@ def jet_pixels(image):
     return hits.size, np.unique(hits).size
 
 
-def watch(server, viewers, frames, screen, name, seconds, painted):
-    """Until each of the viewers, all connected at once, has had so many frames and `painted` windows show a picture.
+def watch(server, viewers, frames, screen, name, seen, seconds):
+    """Until each of the viewers, all connected at once, has had so many frames, and `seen` pictures are on the screen.
 
-    Meanwhile the sequence in /state only rises. On a crowded machine the toolkit paints a window seconds after it was
-    asked to, so the screenshot is taken again until enough windows show a picture.
+    Meanwhile the sequence in /state only rises.
     """
     sequence, rises, area = -1, 0, 0
     deadline = time.monotonic() + seconds
-    while area < 0.95 * PIXELS * painted:
+    while area < 0.95 * PIXELS * seen:
         for viewer in viewers:
             need(viewer.poll() is None, f"a viewer ended early: {viewer.stderr.read()[-500:] if viewer.poll() else ''}")
         now = state(server)
@@ -121,9 +127,11 @@ def watch(server, viewers, frames, screen, name, seconds, painted):
         rises += now["depth"]["seq"] > sequence
         sequence = now["depth"]["seq"]
         sent = [v["sent"] for v in now["stream"]["clients_stat"].values()]
-        need(time.monotonic() < deadline,
-             f"after {seconds} s: viewers were sent {sent}, {area / PIXELS:.1f} pictures on the screen, see {name}")
-        if len(sent) == len(viewers) and min(sent) >= frames:
+        served = len(sent) == len(viewers) and min(sent) >= frames
+        if time.monotonic() > deadline:
+            need(served, f"after {seconds} s {len(sent)} viewers were connected and had been sent {sent}")
+            raise NotPainted(f"only {area / PIXELS:.1f} pictures on the screen after {seconds} s, see {name}")
+        if served:
             area, colours = jet_pixels(screenshot(screen, name))
         else:
             time.sleep(0.2)
@@ -136,19 +144,27 @@ def run():
     """old-style viewers in real windows see distinct, rising frames and leave cleanly"""
     with display() as screen, Server("viewers", "demo") as server:
         with step(f"one viewer, {SOLO} frames"):
-            viewer = start(server, screen, SOLO, 0)
-            begun = time.monotonic(), cpu(server)
-            area, colours = watch(server, [viewer], SOLO, screen, "viewer.png", 60, 1)
+            for attempt in range(3):
+                viewer = start(server, screen, SOLO, 0)
+                begun = time.monotonic(), cpu(server)
+                try:
+                    area, colours = watch(server, [viewer], SOLO, screen, "viewer.png", SEEN_SOLO, 40)
+                    break
+                except NotPainted as error:
+                    viewer.kill()
+                    viewer.wait()
+                    print(f"      {error}; attempt {attempt + 1} of 3")
+                    need(attempt < 2, str(error))
             account = finish(viewer, SOLO, 5)
             share = (cpu(server) - begun[1]) / (time.monotonic() - begun[0])
-        print(f"      {account['frames']} frames, {account['repeats']} twice, in {account['seconds']} s; {colours} colours on the "
-              f"screen; "
+        print(f"      {account['frames']} frames, {account['repeats']} twice, in {account['seconds']} s; {colours} colours "
+              "on the screen; "
               f"server: {share:.1%} of a core, {resident(server) / 1024:.1f} MiB resident")
 
         with step(f"{CROWD} viewers at once, {CROWD_FRAMES} frames each"):
             viewers = [start(server, screen, CROWD_FRAMES, n) for n in range(CROWD)]
             try:
-                area, _ = watch(server, viewers, CROWD_FRAMES, screen, "viewers.png", 300, CROWD // 4)
+                area, _ = watch(server, viewers, CROWD_FRAMES, screen, "viewers.png", SEEN_CROWD, 300)
                 for viewer in viewers:
                     release(viewer)
                 accounts = [finish(viewer, CROWD_FRAMES, 60) for viewer in viewers]
