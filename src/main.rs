@@ -52,16 +52,16 @@ impl Failure {
 fn run(cli: Cli) -> Result<(), Failure> {
     let clock = Clock::start();
     let config = Config::new(&cli.command).map_err(|e| Failure::new(BAD_USAGE, e))?;
+    if let Some(key) = not_applied(&config) {
+        let why =
+            format!("{key}: this version understands it but cannot apply it yet; it must not be ignored");
+        return Err(Failure::new(BAD_USAGE, why));
+    }
     if let Command::Check(options) = &cli.command {
         let path = options.config.as_deref().unwrap_or(Path::new("")).to_string_lossy();
         // Saved as it is, this is a configuration file.
         return write!(io::stdout(), "# {} is good; it means:\n{config}", path.escape_debug())
             .map_err(|e| Failure::new(FAILED, format!("cannot write: {e}")));
-    }
-    if let Some(key) = not_applied(&config) {
-        let why =
-            format!("{key}: this version understands it but cannot apply it yet; it must not be ignored");
-        return Err(Failure::new(BAD_USAGE, why));
     }
     start_log(config.log_level);
     let cannot_start = |e: &dyn ToString| Failure::new(CANNOT_START, e.to_string());
