@@ -1,18 +1,27 @@
-//! What the appliance is told: the command line and its defaults, turned into values for the rest.
+//! What the appliance is told: the command line over the configuration file over the defaults, turned into values for
+//! the rest.
 
+// The configuration file.
+mod file;
+
+use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
-use std::{error, fmt};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args, Parser, Subcommand};
 
+use crate::camera::Camera;
 use crate::colormap::Range;
 use crate::net_poll::Address;
-use crate::peer::THIS_MACHINE;
+use crate::peer::{Network, THIS_MACHINE};
 use crate::proto::pickle;
 use crate::source::NOMINAL_FPS;
 use crate::source::fault::{Fault, Plan};
+use crate::view::{self, Flip};
+
+pub use self::file::{BadFile, FileValues, Problems};
 
 /// The command line.
 #[derive(Debug, Parser)]
@@ -28,17 +37,32 @@ pub struct Cli {
 }
 
 /// What to do.
-#[derive(Debug, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 pub enum Command {
     /// Serve the built-in synthetic car park (no hardware) on 127.0.0.1:8080, range 0-4500 mm
     Demo(Options),
     /// Serve what a source delivers, range 0-1500 mm
     Run(Options),
+    /// Say whether `run` would take a configuration and these options, and what they mean
+    #[command(mut_arg("config", |a| a.required(true)))]
+    Check(Options),
 }
 
-/// Options of `demo` and `run`.
-#[derive(Args, Debug)]
+impl Command {
+    /// The options, which all commands share.
+    pub fn options(&self) -> &Options {
+        match self {
+            Command::Demo(options) | Command::Run(options) | Command::Check(options) => options,
+        }
+    }
+}
+
+/// Options of every command; they override the file.
+#[derive(Args, Clone, Debug)]
 pub struct Options {
+    /// Configuration file; the options here override it
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// Where depth comes from: demo, or replay:PATH for a folder of 16-bit 512x424 PNGs in millimetres
     #[arg(long, value_name = "SPEC")]
     source: Option<SourceSpec>,
@@ -51,18 +75,24 @@ pub struct Options {
     /// Depth shown in the last colour, in millimetres [default: 1500; demo: 4500]
     #[arg(long, value_name = "N")]
     max_mm: Option<u16>,
-    /// Frames a second of demo and replay; 0 makes a frame whenever one is asked for
-    #[arg(long, value_name = "N", default_value_t = NOMINAL_FPS, value_parser = clap::value_parser!(u32).range(0..=240))]
-    fps: u32,
-    /// How pictures are pickled for the Python viewers; compact is 50 times cheaper to load
-    #[arg(long, value_name = "FORM", default_value = "protocol0")]
-    pickle: PickleForm,
+    /// Degrees to turn the picture by, for a sensor that hangs upside down [default: 0]
+    #[arg(long, value_name = "DEGREES", value_parser = one_of(&ROTATIONS))]
+    rotate: Option<bool>,
+    /// Axis to mirror the picture along, for a sensor that looks into a mirror [default: none]
+    #[arg(long, value_name = "AXIS", value_parser = one_of(&FLIPS))]
+    flip: Option<Flip>,
+    /// Frames a second of demo and replay; 0 makes a frame whenever one is asked for [default: 30]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=i64::from(FPS_MAX)))]
+    fps: Option<u32>,
+    /// How pictures are pickled for the Python viewers; compact is 50 times cheaper to load [default: protocol0]
+    #[arg(long, value_name = "FORM", value_parser = one_of(&PICKLES))]
+    pickle: Option<pickle::Form>,
     /// A fault to play, for tests: stall, vanish or torn, as KIND@START+SECONDS; may be repeated
     #[arg(long, value_name = "FAULT")]
     fault: Vec<Fault>,
-    /// How much to log
-    #[arg(long, value_name = "LEVEL", default_value = "info", value_parser = ["error", "warn", "info", "debug", "trace"])]
-    log_level: String,
+    /// How much to log [default: info]
+    #[arg(long, value_name = "LEVEL", value_parser = one_of(&LEVELS))]
+    log_level: Option<log::LevelFilter>,
 }
 
 /// Where depth comes from.
@@ -86,6 +116,15 @@ impl FromStr for SourceSpec {
     }
 }
 
+impl fmt::Display for SourceSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SourceSpec::Demo => f.write_str("demo"),
+            SourceSpec::Replay(path) => write!(f, "replay:{}", path.display()),
+        }
+    }
+}
+
 /// A text that names no source.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct BadSource;
@@ -96,82 +135,227 @@ impl fmt::Display for BadSource {
     }
 }
 
-impl error::Error for BadSource {}
+impl std::error::Error for BadSource {}
 
-/// [`pickle::Form`] on the command line.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum PickleForm {
-    Protocol0,
-    Compact,
-}
-
-/// Everything decided, ready to be handed down.
-#[derive(Debug)]
+/// Everything decided, ready to be handed down. Written out ([`fmt::Display`]) it is a configuration file.
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Config {
     /// Where depth comes from.
     pub source: SourceSpec,
-    /// Where to listen.
+    /// Where to listen: 1 to [`LISTENERS_MAX`], none twice.
     pub listen: Vec<Address>,
     /// Depths at the ends of the palette.
     pub range: Range,
-    /// Frames a second; 0 means on demand.
+    /// Frames a second, at most [`FPS_MAX`]; 0 means on demand.
     pub fps: u32,
-    /// Faults to play.
+    /// Faults to play; never in a file.
     pub faults: Plan,
+    /// What is done to the picture before anybody sees it.
+    pub view: view::Spec,
+    /// Who and where the camera is; each text at most [`CAMERA_TEXT_MAX`] bytes.
+    pub camera: Camera,
+    /// Places for viewers, 1 to [`VIEWERS_LIMIT`](crate::net_poll::VIEWERS_LIMIT).
+    pub viewers_max: usize,
+    /// A viewer that takes no byte for this long is closed; whole seconds.
+    pub stall: Duration,
+    /// Who may watch; empty is everybody.
+    pub allow: Vec<Network>,
     /// How pictures are pickled.
     pub pickle: pickle::Form,
+    /// Who may stop the server through the Python protocol; empty is nobody.
+    pub shutdown_from: Vec<Network>,
     /// How much to log.
     pub log_level: log::LevelFilter,
 }
 
 impl Config {
-    /// Decides what the command line leaves open.
+    /// Reads the file that the options name, if any, and decides. The same command can be given again later, to
+    /// learn what the file says by then.
     ///
     /// # Errors
-    /// [`BadConfig`] names the option that cannot be as it is and says what can.
-    pub fn new(command: Command) -> Result<Self, BadConfig> {
-        let (options, source, max_mm) = match command {
-            Command::Demo(options) => (options, Some(SourceSpec::Demo), DEMO_MAX_MM),
-            Command::Run(options) => (options, None, Range::PYTHON.max_mm()),
+    /// [`BadConfig`] names what cannot be as it is and says what can.
+    pub fn new(command: &Command) -> Result<Self, BadConfig> {
+        let file = match &command.options().config {
+            Some(path) => file::read(path).map_err(BadConfig::File)?,
+            None => FileValues::default(),
         };
-        let source = options.source.or(source).ok_or(BadConfig::NoSource)?;
-        let min = options.min_mm.unwrap_or(0);
-        let range =
-            Range::new(min, options.max_mm.unwrap_or(max_mm)).map_err(|e| BadConfig::Range(e.to_string()))?;
-        let listen = if options.listen.is_empty() {
-            vec![Address::Tcp(([127, 0, 0, 1], 8080).into())]
-        } else {
-            options.listen
+        Self::decide(command, file)
+    }
+
+    /// What a file with the content `text` says. Touches nothing and never panics, whatever the text.
+    ///
+    /// * `file_name`: what problems call the file.
+    ///
+    /// # Errors
+    /// [`Problems`]: all that is wrong with the values, or the first thing that is not TOML.
+    pub fn parse(text: &str, file_name: &str) -> Result<FileValues, Problems> {
+        file::parse(text, file_name)
+    }
+
+    /// Puts the command line over the file over the defaults.
+    ///
+    /// # Errors
+    /// [`BadConfig`] names what cannot be as it is and says what can.
+    pub fn decide(command: &Command, file: FileValues) -> Result<Self, BadConfig> {
+        let options = command.options().clone();
+        // `demo` is said on the command line, so it overrides the file's source too.
+        let (preset, max_mm) = match command {
+            Command::Demo(_) => (Some(SourceSpec::Demo), DEMO_MAX_MM),
+            Command::Run(_) | Command::Check(_) => (None, Range::PYTHON.max_mm()),
         };
-        let pickle = match options.pickle {
-            PickleForm::Protocol0 => pickle::Form::Protocol0,
-            PickleForm::Compact => pickle::Form::Compact,
+        let in_file = match file.source {
+            Some(file::FileSource::Ready(source)) => Some(source),
+            Some(file::FileSource::Kinect) | None => None,
         };
-        let faults = options.fault.into_iter().collect();
-        let log_level = options.log_level.parse().unwrap_or(log::LevelFilter::Info);
-        Ok(Self { source, listen, range, fps: options.fps, faults, pickle, log_level })
+        let source = options.source.or(preset).or(in_file).ok_or(BadConfig::NoSource)?;
+        let min = options.min_mm.or(file.min_mm).unwrap_or(Range::PYTHON.min_mm());
+        let max = options.max_mm.or(file.max_mm).unwrap_or(max_mm);
+        let range = Range::new(min, max).map_err(|e| match file.range_line {
+            0 => BadConfig::Range(e.to_string()),
+            line => BadConfig::Range(format!("{}:{line} has one of them: {e}", file.file)),
+        })?;
+        let mut listen = options.listen;
+        if listen.is_empty() {
+            listen = file.listen.unwrap_or_else(|| vec![Address::Tcp(([127, 0, 0, 1], 8080).into())]);
+        }
+        if listen.len() > LISTENERS_MAX {
+            return Err(BadConfig::Listen(format!("at most {LISTENERS_MAX} addresses")));
+        }
+        if let Some(twice) = listed_twice(&listen) {
+            return Err(BadConfig::Listen(format!("{twice} is given twice")));
+        }
+        let view = view::Spec {
+            rotate_180: options.rotate.or(file.rotate_180).unwrap_or_default(),
+            flip: options.flip.or(file.flip).unwrap_or_default(),
+            clip_mm: file.clip_mm,
+            masks: file.masks.unwrap_or_default(),
+            overlay: file.overlay.unwrap_or_default(),
+        };
+        let camera = Camera::default();
+        let camera = Camera {
+            uid: file.uid.unwrap_or(camera.uid),
+            name: file.name.unwrap_or(camera.name),
+            kind: file.kind.unwrap_or(camera.kind),
+            location: file.location.unwrap_or(camera.location),
+        };
+        Ok(Self {
+            source,
+            listen,
+            range,
+            fps: options.fps.or(file.fps).unwrap_or(NOMINAL_FPS),
+            faults: options.fault.into_iter().collect(),
+            view,
+            camera,
+            viewers_max: file.viewers_max.unwrap_or(VIEWERS_MAX),
+            stall: file.stall.unwrap_or(STALL),
+            allow: file.allow.unwrap_or_default(),
+            pickle: options.pickle.or(file.pickle).unwrap_or_default(),
+            shutdown_from: file.shutdown_from.unwrap_or_else(|| THIS_MACHINE.to_vec()),
+            log_level: options.log_level.or(file.log_level).unwrap_or(log::LevelFilter::Info),
+        })
+    }
+
+    /// The keys in which `new` differs: those that apply at once, and those that need a restart.
+    pub fn changes(&self, new: &Config) -> (Vec<&'static str>, Vec<&'static str>) {
+        // Taken apart, so that a new field cannot be forgotten here.
+        let Config {
+            source,
+            listen,
+            range,
+            fps,
+            faults: _,
+            view,
+            camera,
+            viewers_max,
+            stall,
+            allow,
+            pickle,
+            shutdown_from,
+            log_level,
+        } = self;
+        let at_once = [
+            ("rotate", view.rotate_180 != new.view.rotate_180),
+            ("flip", view.flip != new.view.flip),
+            ("range.min_mm", range.min_mm() != new.range.min_mm()),
+            ("range.max_mm", range.max_mm() != new.range.max_mm()),
+            ("range.clip_mm", view.clip_mm != new.view.clip_mm),
+            ("masks", view.masks != new.view.masks),
+            ("overlay", view.overlay != new.view.overlay),
+            ("camera.uid", camera.uid != new.camera.uid),
+            ("camera.name", camera.name != new.camera.name),
+            ("camera.type", camera.kind != new.camera.kind),
+            ("camera.location", camera.location != new.camera.location),
+            ("viewers.stall_s", *stall != new.stall),
+            ("viewers.allow", *allow != new.allow),
+            ("legacy.pickle", *pickle != new.pickle),
+            ("legacy.shutdown_from", *shutdown_from != new.shutdown_from),
+            ("log.level", *log_level != new.log_level),
+        ];
+        let restart = [
+            ("source", *source != new.source),
+            ("fps", *fps != new.fps),
+            ("listen", *listen != new.listen),
+            ("viewers.max", *viewers_max != new.viewers_max),
+        ];
+        let changed = |keys: &[(&'static str, bool)]| keys.iter().filter(|k| k.1).map(|k| k.0).collect();
+        (changed(&at_once), changed(&restart))
     }
 
     /// The part of it that the loop needs.
     pub fn settings(&self) -> crate::net_poll::Settings {
         crate::net_poll::Settings {
             listen: self.listen.clone(),
-            viewers_max: VIEWERS_MAX,
-            stall: STALL,
+            viewers_max: self.viewers_max,
+            stall: self.stall,
             pickle: self.pickle,
-            shutdown_from: THIS_MACHINE.to_vec(),
-            allow: Vec::new(),
+            shutdown_from: self.shutdown_from.clone(),
+            allow: self.allow.clone(),
         }
     }
 }
 
-/// Why the options make no sense together.
+impl fmt::Display for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Config { view, camera, range, .. } = self;
+        writeln!(f, "source = {}", Quoted(&self.source.to_string()))?;
+        writeln!(f, "fps = {}", self.fps)?;
+        writeln!(f, "rotate = {}", name_of(&ROTATIONS, view.rotate_180))?;
+        writeln!(f, "flip = {}", Quoted(name_of(&FLIPS, view.flip)))?;
+        writeln!(f, "range.min_mm = {}", range.min_mm())?;
+        writeln!(f, "range.max_mm = {}", range.max_mm())?;
+        match view.clip_mm {
+            Some(mm) => writeln!(f, "range.clip_mm = {mm}")?,
+            // TOML has no word for "none".
+            None => writeln!(f, "# range.clip_mm is not set: nothing is clipped")?,
+        }
+        // Numbers in nested lists: Rust and TOML write them alike.
+        writeln!(f, "masks = {:?}", view.masks)?;
+        writeln!(f, "camera.uid = {}", Quoted(&camera.uid))?;
+        writeln!(f, "camera.name = {}", Quoted(&camera.name))?;
+        writeln!(f, "camera.type = {}", Quoted(&camera.kind))?;
+        writeln!(f, "camera.location = {}", Quoted(&camera.location))?;
+        writeln!(f, "listen = {}", List(&self.listen))?;
+        writeln!(f, "viewers.max = {}", self.viewers_max)?;
+        writeln!(f, "viewers.stall_s = {}", self.stall.as_secs())?;
+        writeln!(f, "viewers.allow = {}", List(&self.allow))?;
+        writeln!(f, "legacy.pickle = {}", Quoted(name_of(&PICKLES, self.pickle)))?;
+        writeln!(f, "legacy.shutdown_from = {}", List(&self.shutdown_from))?;
+        writeln!(f, "overlay = {}", view.overlay)?;
+        writeln!(f, "log.level = {}", Quoted(name_of(&LEVELS, self.log_level)))
+    }
+}
+
+/// Why there is no configuration.
 #[derive(Debug)]
 pub enum BadConfig {
     /// `run` needs to be told where depth comes from.
     NoSource,
     /// The palette's range is empty.
     Range(String),
+    /// The addresses make no sense together.
+    Listen(String),
+    /// The file is bad.
+    File(BadFile),
 }
 
 impl fmt::Display for BadConfig {
@@ -181,59 +365,101 @@ impl fmt::Display for BadConfig {
                 "run needs --source; this version has demo and replay:PATH (the Kinect comes with its driver)",
             ),
             BadConfig::Range(why) => write!(f, "--min-mm and --max-mm: {why}"),
+            BadConfig::Listen(why) => write!(f, "--listen: {why}"),
+            BadConfig::File(e) => e.fmt(f),
         }
     }
 }
 
-impl error::Error for BadConfig {}
+impl std::error::Error for BadConfig {}
+
+/// A text as a TOML string.
+struct Quoted<'a>(&'a str);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("\"")?;
+        for c in self.0.chars() {
+            match c {
+                '"' | '\\' => write!(f, "\\{c}")?,
+                c if c.is_control() => write!(f, "\\u{:04X}", u32::from(c))?,
+                c => write!(f, "{c}")?,
+            }
+        }
+        f.write_str("\"")
+    }
+}
+
+/// A TOML list of strings.
+struct List<'a, T>(&'a [T]);
+
+impl<T: fmt::Display> fmt::Display for List<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[")?;
+        for (n, item) in self.0.iter().enumerate() {
+            let comma = if n > 0 { ", " } else { "" };
+            write!(f, "{comma}{}", Quoted(&item.to_string()))?;
+        }
+        f.write_str("]")
+    }
+}
+
+/// An option that takes one of the names in `choices`.
+fn one_of<T: Copy + Send + Sync>(choices: &'static [(&'static str, T)]) -> impl TypedValueParser<Value = T> {
+    let names = PossibleValuesParser::new(choices.iter().map(|c| c.0));
+    names.try_map(|name| choose(choices, &name).ok_or("no such choice"))
+}
+
+fn choose<T: Copy>(choices: &[(&str, T)], name: &str) -> Option<T> {
+    choices.iter().find(|c| c.0 == name).map(|c| c.1)
+}
+
+fn name_of<T: Copy + PartialEq>(choices: &[(&'static str, T)], value: T) -> &'static str {
+    choices.iter().find(|c| c.1 == value).map_or("", |c| c.0)
+}
+
+fn listed_twice(list: &[Address]) -> Option<&Address> {
+    // Port 0 is another port each time.
+    let fixed = |a: &Address| !matches!(a, Address::Tcp(tcp) if tcp.port() == 0);
+    list.iter().enumerate().find(|(n, a)| fixed(a) && list[..*n].contains(a)).map(|(_, a)| a)
+}
+
+const ROTATIONS: [(&str, bool); 2] = [("0", false), ("180", true)];
+const FLIPS: [(&str, Flip); 3] = [("none", Flip::None), ("x", Flip::X), ("y", Flip::Y)];
+const PICKLES: [(&str, pickle::Form); 2] =
+    [("protocol0", pickle::Form::Protocol0), ("compact", pickle::Form::Compact)];
+const LEVELS: [(&str, log::LevelFilter); 5] = [
+    ("error", log::LevelFilter::Error),
+    ("warn", log::LevelFilter::Warn),
+    ("info", log::LevelFilter::Info),
+    ("debug", log::LevelFilter::Debug),
+    ("trace", log::LevelFilter::Trace),
+];
 
 /// Far end of the demo's palette: what a Kinect v2 is specified for.
 pub const DEMO_MAX_MM: u16 = 4500;
-/// Places for viewers.
+/// Places for viewers, unless configured.
 pub const VIEWERS_MAX: usize = 64;
-/// A viewer that takes no byte for this long is closed.
+/// A viewer that takes no byte for this long is closed, unless configured.
 pub const STALL: Duration = Duration::from_secs(10);
+/// Longest configurable [`STALL`], in seconds.
+pub const STALL_MAX_S: u32 = 3600;
+/// Fastest pace of demo and replay, in frames a second.
+pub const FPS_MAX: u32 = 240;
+/// Bytes of a configuration file.
+pub const FILE_MAX: usize = 64 * 1024;
+/// Addresses to listen on.
+pub const LISTENERS_MAX: usize = 16;
+/// Networks in one list.
+pub const NETWORKS_MAX: usize = 64;
+/// Polygons that hide parts of the picture.
+pub const MASKS_MAX: usize = 16;
+/// Corners of one polygon.
+pub const MASK_POINTS_MAX: usize = 32;
+/// Bytes of each text about the camera.
+pub const CAMERA_TEXT_MAX: usize = 200;
+/// Bytes of a Unix socket's path, without the NUL: `sun_path` of unix(7).
+pub const UNIX_PATH_MAX: usize = 107;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn config(line: &str) -> Result<Config, String> {
-        let cli = Cli::try_parse_from(line.split_whitespace()).map_err(|e| e.to_string())?;
-        Config::new(cli.command).map_err(|e| e.to_string())
-    }
-
-    #[test]
-    fn defaults_are_those_of_the_contract() {
-        let demo = config("depthcast demo").expect("good");
-        assert_eq!(demo.source, SourceSpec::Demo);
-        assert_eq!(demo.listen[0].to_string(), "127.0.0.1:8080");
-        assert_eq!((demo.range.min_mm(), demo.range.max_mm(), demo.fps), (0, 4500, 30));
-        let run = config("depthcast run --source replay:frames --listen [::]:1 --listen unix:/tmp/x")
-            .expect("good");
-        assert_eq!(run.source, SourceSpec::Replay("frames".into()));
-        assert_eq!((run.range.max_mm(), run.listen.len()), (1500, 2));
-    }
-
-    #[test]
-    fn errors_name_the_option_and_the_remedy() {
-        for (line, part) in [
-            ("depthcast run", "run needs --source"),
-            ("depthcast run --source webcam", "demo and replay:PATH"),
-            ("depthcast run --source replay:", "demo and replay:PATH"),
-            (
-                "depthcast demo --min-mm 4500",
-                "--min-mm and --max-mm: the range from 4500 to 4500 mm is empty",
-            ),
-            ("depthcast demo --max-mm 70000", "--max-mm"),
-            ("depthcast demo --fps=-1", "--fps"),
-            ("depthcast demo --fps 1000", "0..=240"),
-            ("depthcast demo --listen 8080", "give an address and a port"),
-            ("depthcast demo --fault melt@1+1", "stall, vanish, torn"),
-            ("depthcast demo --pickle xml", "protocol0, compact"),
-        ] {
-            let error = config(line).expect_err(line);
-            assert!(error.contains(part), "{line}: {error}");
-        }
-    }
-}
+mod tests;

@@ -23,6 +23,9 @@ pub mod peer;
 // 1. Depth comes in.
 pub mod source;
 
+// What is done to it before anybody sees it.
+pub mod view;
+
 // 2. Millimetres to palette index.
 pub mod colormap;
 

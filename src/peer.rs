@@ -100,7 +100,7 @@ impl std::error::Error for BadNetwork {}
 
 /// Who may stop the server through the Python protocol unless configured: this machine.
 pub const THIS_MACHINE: [Network; 3] = [
-    Network::Ip { address: IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), bits: 8 },
+    Network::Ip { address: IpAddr::V4(std::net::Ipv4Addr::new(127, 0, 0, 0)), bits: 8 },
     Network::Ip { address: IpAddr::V6(std::net::Ipv6Addr::LOCALHOST), bits: 128 },
     Network::Unix,
 ];

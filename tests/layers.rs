@@ -10,6 +10,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("camera", &[]),
     ("text", &[]),
     ("source", &["clock"]),
+    ("view", &[]),
     ("colormap", &[]),
     ("encode", &["colormap"]),
     ("ring", &["source"]),
@@ -22,7 +23,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "net_poll",
         &["camera", "clock", "colormap", "metrics", "peer", "proto", "render", "ring", "service", "source"],
     ),
-    ("config", &["colormap", "net_poll", "peer", "proto", "source"]),
+    ("config", &["camera", "colormap", "net_poll", "peer", "proto", "source", "view"]),
 ];
 
 #[test]

@@ -63,7 +63,7 @@ impl fmt::Display for BadFault {
 impl std::error::Error for BadFault {}
 
 /// All faults of a run; of several at one time the first listed wins.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Plan {
     faults: Vec<Fault>,
 }

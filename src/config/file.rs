@@ -1,0 +1,609 @@
+//! The configuration file: TOML to values, with every problem in it named by file, line, key and remedy.
+//!
+//! The document is walked as a tree, not deserialised into a struct: that would end at the first problem, and whoever
+//! mends a file on a box in a garage should need one try.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::{
+    CAMERA_TEXT_MAX, FILE_MAX, FLIPS, FPS_MAX, LEVELS, LISTENERS_MAX, MASK_POINTS_MAX, MASKS_MAX,
+    NETWORKS_MAX, PICKLES, STALL_MAX_S, SourceSpec, UNIX_PATH_MAX, choose,
+};
+use crate::net_poll::{Address, VIEWERS_LIMIT};
+use crate::peer::Network;
+use crate::proto::pickle;
+use crate::source::{HEIGHT, WIDTH};
+use crate::view::Flip;
+
+/// What a file says; `None` is what it leaves open.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct FileValues {
+    /// As problems name it.
+    pub(super) file: String,
+    pub(super) source: Option<FileSource>,
+    pub(super) fps: Option<u32>,
+    pub(super) rotate_180: Option<bool>,
+    pub(super) flip: Option<Flip>,
+    pub(super) overlay: Option<bool>,
+    pub(super) masks: Option<Vec<Vec<[u16; 2]>>>,
+    pub(super) listen: Option<Vec<Address>>,
+    pub(super) min_mm: Option<u16>,
+    pub(super) max_mm: Option<u16>,
+    pub(super) clip_mm: Option<u16>,
+    /// Line of the last of `range.min_mm` and `range.max_mm`: either may clash with a default.
+    pub(super) range_line: usize,
+    pub(super) uid: Option<String>,
+    pub(super) name: Option<String>,
+    pub(super) kind: Option<String>,
+    pub(super) location: Option<String>,
+    pub(super) viewers_max: Option<usize>,
+    pub(super) stall: Option<Duration>,
+    pub(super) allow: Option<Vec<Network>>,
+    pub(super) pickle: Option<pickle::Form>,
+    pub(super) shutdown_from: Option<Vec<Network>>,
+    pub(super) log_level: Option<log::LevelFilter>,
+}
+
+/// `source` of a file.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum FileSource {
+    /// The documented default, which a file may name before this version can do it; an option must then decide.
+    Kinect,
+    Ready(SourceSpec),
+}
+
+/// All that is wrong with a file, one line each: `FILE:LINE: KEY: WHY`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Problems {
+    file: String,
+    found: Vec<Problem>,
+    /// Found, but not kept.
+    more: usize,
+}
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+struct Problem {
+    line: usize,
+    /// Only where no key names the place within the line.
+    column: Option<usize>,
+    text: String,
+}
+
+impl Problems {
+    fn one(file: &str, line: usize, column: Option<usize>, text: String) -> Self {
+        Self { file: file.into(), found: vec![Problem { line, column, text }], more: 0 }
+    }
+}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, Problem { line, column, text }) in self.found.iter().enumerate() {
+            let newline = if n > 0 { "\n" } else { "" };
+            write!(f, "{newline}{}:{line}:", self.file)?;
+            if let Some(column) = column {
+                write!(f, "{column}:")?;
+            }
+            write!(f, " {text}")?;
+        }
+        if self.more > 0 {
+            write!(f, "\n{}: and {} more problems", self.file, self.more)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Problems {}
+
+/// Why a file gave no values.
+#[derive(Debug)]
+pub enum BadFile {
+    /// It cannot be read.
+    Unreadable(PathBuf, io::Error),
+    /// It is larger than [`FILE_MAX`].
+    TooLarge(PathBuf),
+    /// It was read, and this is wrong with it.
+    Problems(Problems),
+}
+
+impl fmt::Display for BadFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BadFile::Unreadable(path, e) => {
+                write!(f, "cannot read the configuration {}: {e}", path.display())
+            }
+            BadFile::TooLarge(path) => {
+                write!(f, "{}: larger than {} KiB is no configuration", path.display(), FILE_MAX / 1024)
+            }
+            BadFile::Problems(problems) => problems.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for BadFile {}
+
+/// Reads and parses the file at `path`.
+pub(super) fn read(path: &Path) -> Result<FileValues, BadFile> {
+    let mut bytes = Vec::new();
+    let limit = FILE_MAX as u64 + 1;
+    File::open(path)
+        .and_then(|file| file.take(limit).read_to_end(&mut bytes))
+        .map_err(|e| BadFile::Unreadable(path.into(), e))?;
+    if bytes.len() > FILE_MAX {
+        return Err(BadFile::TooLarge(path.into()));
+    }
+    let name = path.display().to_string();
+    let text = std::str::from_utf8(&bytes).map_err(|e| {
+        let (line, column) = place(&bytes, e.valid_up_to());
+        BadFile::Problems(Problems::one(&name, line, Some(column), "this is not UTF-8 text".into()))
+    })?;
+    parse(text, &name).map_err(BadFile::Problems)
+}
+
+/// Parses `text`; pure, and never panics.
+pub(super) fn parse(text: &str, file: &str) -> Result<FileValues, Problems> {
+    let table = DeTable::parse(text).map_err(|e| {
+        let (line, column) = place(text.as_bytes(), e.span().map_or(0, |s| s.start));
+        Problems::one(file, line, Some(column), format!("this is not TOML: {}", e.message()))
+    })?;
+    let values = FileValues { file: file.into(), ..FileValues::default() };
+    let mut walk = Walk { text, values, found: Vec::new(), more: 0 };
+    walk.table("", table.get_ref());
+    walk.together();
+    if walk.found.is_empty() {
+        return Ok(walk.values);
+    }
+    // The tree is sorted by key; people read from the top.
+    walk.found.sort_by_key(|p| p.line);
+    Err(Problems { file: file.into(), found: walk.found, more: walk.more })
+}
+
+type Value<'a> = Spanned<DeValue<'a>>;
+
+/// The way through a document.
+struct Walk<'a> {
+    text: &'a str,
+    values: FileValues,
+    found: Vec<Problem>,
+    more: usize,
+}
+
+impl Walk<'_> {
+    /// All keys of `section`, which is empty at the top.
+    fn table(&mut self, section: &'static str, table: &DeTable<'_>) {
+        for (key, value) in table {
+            let name = key.get_ref().as_ref();
+            match (section, value.get_ref()) {
+                ("", DeValue::Table(inner)) if known_section(name).is_some() => {
+                    self.table(known_section(name).unwrap_or_default(), inner);
+                }
+                ("", other) if known_section(name).is_some() => {
+                    let text =
+                        format!("{name}: this is a section, [{name}] with keys; found {}", kind_of(other));
+                    self.problem(key.span().start, text);
+                }
+                _ => {
+                    if !self.key(section, name, value) {
+                        self.unknown(&dotted(section, name), key.span().start, value.get_ref());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes the value of one key; false if there is no such key.
+    fn key(&mut self, section: &'static str, name: &str, value: &Value<'_>) -> bool {
+        let path = dotted(section, name);
+        let key = path.as_str();
+        match (section, name) {
+            ("", "source") => self.values.source = self.source(key, value),
+            ("", "fps") => self.values.fps = self.number(key, value, 0, FPS_MAX),
+            ("", "rotate") => self.values.rotate_180 = self.rotation(key, value),
+            ("", "flip") => self.values.flip = self.choice(key, value, &FLIPS),
+            ("", "overlay") => self.values.overlay = self.switch(key, value),
+            ("", "masks") => self.values.masks = self.masks(key, value),
+            ("", "listen") => self.values.listen = self.listen(key, value),
+            ("range", "min_mm") => {
+                self.values.min_mm = self.millimetres(key, value, 0);
+                self.values.range_line = self.values.range_line.max(self.line(value.span().start));
+            }
+            ("range", "max_mm") => {
+                self.values.max_mm = self.millimetres(key, value, 1);
+                self.values.range_line = self.values.range_line.max(self.line(value.span().start));
+            }
+            ("range", "clip_mm") => self.values.clip_mm = self.millimetres(key, value, 1),
+            ("camera", "uid") => self.values.uid = self.label(key, value),
+            ("camera", "name") => self.values.name = self.label(key, value),
+            ("camera", "type") => self.values.kind = self.label(key, value),
+            ("camera", "location") => self.values.location = self.label(key, value),
+            ("viewers", "max") => {
+                let most = u32::try_from(VIEWERS_LIMIT).unwrap_or(u32::MAX);
+                let max = self.number(key, value, 1, most);
+                self.values.viewers_max = max.and_then(|n| usize::try_from(n).ok());
+            }
+            ("viewers", "stall_s") => {
+                let seconds = self.number(key, value, 1, STALL_MAX_S);
+                self.values.stall = seconds.map(|s| Duration::from_secs(s.into()));
+            }
+            ("viewers", "allow") => self.values.allow = self.networks(key, value),
+            ("legacy", "pickle") => self.values.pickle = self.choice(key, value, &PICKLES),
+            ("legacy", "shutdown_from") => self.values.shutdown_from = self.networks(key, value),
+            ("log", "level") => self.values.log_level = self.choice(key, value, &LEVELS),
+            _ => match ABSENT.iter().find(|s| s.name == section && s.keys.contains(&name)) {
+                Some(absent) => {
+                    let text = format!("{path}: this version has no {} yet; remove the key", absent.part);
+                    self.problem(value.span().start, text);
+                }
+                None => return false,
+            },
+        }
+        true
+    }
+
+    /// What no key alone can tell.
+    fn together(&mut self) {
+        if let (Some(min), Some(max)) = (self.values.min_mm, self.values.max_mm)
+            && let Err(e) = crate::colormap::Range::new(min, max)
+        {
+            let text = format!("range.min_mm and range.max_mm: {e}");
+            self.problem_on(self.values.range_line, text);
+        }
+    }
+
+    /// Names an unknown key and the likely one; of an unknown table, each key that it holds.
+    fn unknown(&mut self, path: &str, at: usize, value: &DeValue<'_>) {
+        if let DeValue::Table(table) = value
+            && !table.is_empty()
+            && self.found.len() < PROBLEMS_KEPT
+        {
+            for (key, value) in table {
+                self.unknown(&dotted(path, key.get_ref()), key.span().start, value.get_ref());
+            }
+            return;
+        }
+        if self.found.len() >= PROBLEMS_KEPT {
+            // Thousands of guesses would take seconds.
+            self.more += 1;
+            return;
+        }
+        let mut text = format!("unknown key {}", excerpt(path));
+        let near = nearest(path);
+        if let Some((section, key)) = near {
+            text += &format!("; did you mean {}?", dotted(section, key));
+        }
+        let section = near.map_or_else(|| path.split_once('.').map_or("", |p| p.0), |n| n.0);
+        match all_sections().find(|(name, _)| *name == section && !name.is_empty()) {
+            Some((name, keys)) => text += &format!(" (keys of [{name}]: {})", keys.join(", ")),
+            None => {
+                let sections: Vec<_> = SECTIONS[1..].iter().map(|s| format!("[{}]", s.0)).collect();
+                let (keys, sections) = (SECTIONS[0].1.join(", "), sections.join(", "));
+                text += &format!(" (keys at the top: {keys}; sections: {sections})");
+            }
+        }
+        self.problem(at, text);
+    }
+
+    fn source(&mut self, key: &str, value: &Value<'_>) -> Option<FileSource> {
+        let text = self.string(key, value)?;
+        let (kind, detail) = text.split_once(':').map_or((text, None), |(k, d)| (k, Some(d)));
+        if kind == "kinect" && detail != Some("") {
+            return Some(FileSource::Kinect);
+        }
+        self.parsed(key, value, text).map(FileSource::Ready)
+    }
+
+    fn rotation(&mut self, key: &str, value: &Value<'_>) -> Option<bool> {
+        let degrees = self.whole(key, value, "0 or 180")?;
+        if matches!(degrees, Some(0 | 180)) {
+            return Some(degrees == Some(180));
+        }
+        self.wrong(key, value, &format!("{} is neither 0 nor 180", self.written(value)))
+    }
+
+    fn listen(&mut self, key: &str, value: &Value<'_>) -> Option<Vec<Address>> {
+        let list: Vec<Address> = self.list(key, value, LISTENERS_MAX)?;
+        if list.is_empty() {
+            return self.wrong(
+                key,
+                value,
+                "an empty list would serve nobody; leave the key out for the default",
+            );
+        }
+        if let Some(twice) = super::listed_twice(&list) {
+            return self.wrong(key, value, &format!("{twice} is listed twice"));
+        }
+        for address in &list {
+            if let Address::Unix(path) = address
+                && (path.as_os_str().len() > UNIX_PATH_MAX
+                    || path.as_os_str().as_encoded_bytes().contains(&0))
+            {
+                let why = format!("a Unix socket's path has at most {UNIX_PATH_MAX} bytes and no NUL");
+                return self.wrong(key, value, &why);
+            }
+        }
+        Some(list)
+    }
+
+    fn networks(&mut self, key: &str, value: &Value<'_>) -> Option<Vec<Network>> {
+        self.list(key, value, NETWORKS_MAX)
+    }
+
+    fn masks(&mut self, key: &str, value: &Value<'_>) -> Option<Vec<Vec<[u16; 2]>>> {
+        const SHAPE: &str = "a list of polygons, each a list of [x, y]";
+        let DeValue::Array(polygons) = value.get_ref() else {
+            return self.mismatch(key, value, SHAPE);
+        };
+        if polygons.len() > MASKS_MAX {
+            return self.wrong(key, value, &format!("{} are more than {MASKS_MAX} polygons", polygons.len()));
+        }
+        let before = self.found.len() + self.more;
+        let mut masks = Vec::with_capacity(polygons.len());
+        for (n, polygon) in polygons.iter().enumerate() {
+            let key = format!("{key}: polygon {}", n + 1);
+            let DeValue::Array(points) = polygon.get_ref() else {
+                self.mismatch::<()>(&key, polygon, "a list of [x, y]");
+                continue;
+            };
+            if !(3..=MASK_POINTS_MAX).contains(&points.len()) {
+                let why = format!("{} points are not between 3 and {MASK_POINTS_MAX} points", points.len());
+                self.wrong::<()>(&key, polygon, &why);
+                continue;
+            }
+            let mask: Vec<_> = points.iter().filter_map(|point| self.point(&key, point)).collect();
+            if mask.len() == points.len() && is_flat(&mask) {
+                self.wrong::<()>(&key, polygon, "its points lie on one line, so it would hide nothing");
+            }
+            masks.push(mask);
+        }
+        (self.found.len() + self.more == before).then_some(masks)
+    }
+
+    fn point(&mut self, key: &str, value: &Value<'_>) -> Option<[u16; 2]> {
+        let DeValue::Array(pair) = value.get_ref() else {
+            return self.mismatch(key, value, "[x, y]");
+        };
+        let [x, y] = &pair[..] else {
+            return self.wrong(key, value, &format!("{} numbers are no [x, y]", pair.len()));
+        };
+        // The far edges count: a polygon that covers the last column ends there.
+        let mut coordinate = |name, value, most| {
+            let number = self.number(&format!("{key}: {name}"), value, 0, u32::try_from(most).ok()?)?;
+            u16::try_from(number).ok()
+        };
+        let (x, y) = (coordinate("x", x, WIDTH), coordinate("y", y, HEIGHT));
+        Some([x?, y?])
+    }
+
+    fn label(&mut self, key: &str, value: &Value<'_>) -> Option<String> {
+        let text = self.string(key, value)?;
+        if text.len() > CAMERA_TEXT_MAX {
+            let why = format!("{} bytes are more than {CAMERA_TEXT_MAX}", text.len());
+            return self.wrong(key, value, &why);
+        }
+        if text.chars().any(char::is_control) {
+            return self.wrong(
+                key,
+                value,
+                "control characters and line breaks would garble what viewers show",
+            );
+        }
+        Some(text.into())
+    }
+
+    fn millimetres(&mut self, key: &str, value: &Value<'_>, least: u32) -> Option<u16> {
+        self.number(key, value, least, u16::MAX.into()).and_then(|n| u16::try_from(n).ok())
+    }
+
+    fn number(&mut self, key: &str, value: &Value<'_>, least: u32, most: u32) -> Option<u32> {
+        let number = self.whole(key, value, &format!("a whole number from {least} to {most}"))?;
+        let number = number.and_then(|n| u32::try_from(n).ok()).filter(|n| (least..=most).contains(n));
+        number.or_else(|| {
+            self.wrong(key, value, &format!("{} is not between {least} and {most}", self.written(value)))
+        })
+    }
+
+    /// Any whole number; `Some(None)` if it is beyond all that is ever wanted.
+    fn whole(&mut self, key: &str, value: &Value<'_>, wanted: &str) -> Option<Option<i64>> {
+        match value.get_ref() {
+            DeValue::Integer(n) => Some(i64::from_str_radix(n.as_str(), n.radix()).ok()),
+            _ => self.mismatch(key, value, wanted),
+        }
+    }
+
+    fn switch(&mut self, key: &str, value: &Value<'_>) -> Option<bool> {
+        value.get_ref().as_bool().or_else(|| self.mismatch(key, value, "true or false"))
+    }
+
+    fn choice<T: Copy>(&mut self, key: &str, value: &Value<'_>, choices: &[(&str, T)]) -> Option<T> {
+        let names: Vec<_> = choices.iter().map(|c| format!("\"{}\"", c.0)).collect();
+        let names = names.join(", ");
+        let DeValue::String(text) = value.get_ref() else {
+            return self.mismatch(key, value, &format!("one of {names}"));
+        };
+        choose(choices, text)
+            .or_else(|| self.wrong(key, value, &format!("{} is none of {names}", self.written(value))))
+    }
+
+    fn list<T: FromStr<Err: fmt::Display>>(
+        &mut self,
+        key: &str,
+        value: &Value<'_>,
+        most: usize,
+    ) -> Option<Vec<T>> {
+        let DeValue::Array(items) = value.get_ref() else {
+            return self.mismatch(key, value, "a list of texts in quotes");
+        };
+        if items.len() > most {
+            return self.wrong(key, value, &format!("{} entries are more than {most}", items.len()));
+        }
+        let mut list = Vec::with_capacity(items.len());
+        for item in items.iter() {
+            let text = self.string(key, item);
+            list.extend(text.and_then(|text| self.parsed(key, item, text)));
+        }
+        (list.len() == items.len()).then_some(list)
+    }
+
+    fn parsed<T: FromStr<Err: fmt::Display>>(
+        &mut self,
+        key: &str,
+        value: &Value<'_>,
+        text: &str,
+    ) -> Option<T> {
+        match text.parse() {
+            Ok(parsed) => Some(parsed),
+            Err(e) => self.wrong(key, value, &format!("{}: {e}", self.written(value))),
+        }
+    }
+
+    fn string<'v>(&mut self, key: &str, value: &'v Value<'_>) -> Option<&'v str> {
+        match value.get_ref() {
+            DeValue::String(text) => Some(text),
+            _ => self.mismatch(key, value, "a text in quotes"),
+        }
+    }
+
+    /// Reports a value of the wrong type.
+    fn mismatch<T>(&mut self, key: &str, value: &Value<'_>, wanted: &str) -> Option<T> {
+        self.wrong(key, value, &format!("expected {wanted}, found {}", kind_of(value.get_ref())))
+    }
+
+    /// Reports a value that cannot be.
+    fn wrong<T>(&mut self, key: &str, value: &Value<'_>, why: &str) -> Option<T> {
+        self.problem(value.span().start, format!("{key}: {why}"));
+        None
+    }
+
+    fn problem(&mut self, at: usize, text: String) {
+        // Finding a line reads the text up to it: not for what is only counted.
+        let line = if self.found.len() < PROBLEMS_KEPT { self.line(at) } else { 0 };
+        self.problem_on(line, text);
+    }
+
+    fn problem_on(&mut self, line: usize, text: String) {
+        if self.found.len() < PROBLEMS_KEPT {
+            self.found.push(Problem { line, column: None, text });
+        } else {
+            self.more += 1;
+        }
+    }
+
+    fn line(&self, at: usize) -> usize {
+        place(self.text.as_bytes(), at).0
+    }
+
+    /// A value as it stands in the file, on one line.
+    fn written(&self, value: &Value<'_>) -> String {
+        excerpt(self.text.get(value.span()).unwrap_or_default())
+    }
+}
+
+/// A known section by its name, and the static text of that name.
+fn known_section(name: &str) -> Option<&'static str> {
+    all_sections().map(|s| s.0).find(|s| !s.is_empty() && *s == name)
+}
+
+fn all_sections() -> impl Iterator<Item = (&'static str, &'static [&'static str])> {
+    SECTIONS.iter().copied().chain(ABSENT.iter().map(|s| (s.name, s.keys)))
+}
+
+/// The known key that `path` was probably meant to be.
+fn nearest(path: &str) -> Option<(&'static str, &'static str)> {
+    if path.len() > LONGEST_GUESSED {
+        return None;
+    }
+    let last = path.rsplit('.').next().unwrap_or(path);
+    let keys = || SECTIONS.iter().flat_map(|(section, keys)| keys.iter().map(move |key| (*section, *key)));
+    let near = |key: &(&str, &str)| strsim::osa_distance(path, &dotted(key.0, key.1));
+    keys()
+        .filter(|key| near(key) <= 1.max(path.len() / 4))
+        .min_by_key(near)
+        // The right key in the wrong section, or in none.
+        .or_else(|| keys().find(|key| key.1 == last))
+}
+
+fn dotted(section: &str, key: &str) -> String {
+    if section.is_empty() { key.into() } else { format!("{section}.{key}") }
+}
+
+fn kind_of(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "a text",
+        DeValue::Integer(_) => "a whole number",
+        DeValue::Float(_) => "a number with a fraction",
+        DeValue::Boolean(_) => "true or false",
+        DeValue::Datetime(_) => "a date",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a section",
+    }
+}
+
+/// Whether all points lie on one line, or are one.
+fn is_flat(points: &[[u16; 2]]) -> bool {
+    let of = |p: &[u16; 2]| (i64::from(p[0]), i64::from(p[1]));
+    let Some(a) = points.first().map(of) else { return true };
+    let Some(b) = points.iter().map(of).find(|p| *p != a) else { return true };
+    points.iter().map(of).all(|c| (b.0 - a.0) * (c.1 - a.1) == (b.1 - a.1) * (c.0 - a.0))
+}
+
+/// Text from the file that may go to a terminal: short, without control characters.
+fn excerpt(text: &str) -> String {
+    let short: String =
+        text.chars().take(EXCERPT).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+    if short.len() < text.len() && text.chars().nth(EXCERPT).is_some() { short + "..." } else { short }
+}
+
+/// Line and column, both from 1, of a byte.
+fn place(text: &[u8], at: usize) -> (usize, usize) {
+    let before = &text[..at.min(text.len())];
+    let line = before.iter().filter(|b| **b == b'\n').count() + 1;
+    let start = before.iter().rposition(|b| *b == b'\n').map_or(0, |n| n + 1);
+    // Characters, not bytes: what editors count. Bytes 10xxxxxx go on with a character.
+    let column = before[start..].iter().filter(|b| **b & 0xc0 != 0x80).count() + 1;
+    (line, column)
+}
+
+/// What a file may hold: section (empty at the top) and keys.
+pub(super) const SECTIONS: [(&str, &[&str]); 6] = [
+    ("", &["source", "fps", "rotate", "flip", "overlay", "masks", "listen"]),
+    ("range", &["min_mm", "max_mm", "clip_mm"]),
+    ("camera", &["uid", "name", "type", "location"]),
+    ("viewers", &["max", "stall_s", "allow"]),
+    ("legacy", &["pickle", "shutdown_from"]),
+    ("log", &["level"]),
+];
+
+/// A section of a later version: refused with a reason, so that nobody believes it is obeyed.
+struct Absent {
+    name: &'static str,
+    keys: &'static [&'static str],
+    part: &'static str,
+}
+
+const ABSENT: [Absent; 3] = [
+    Absent {
+        name: "http",
+        keys: &["tokens", "allow_origin", "instance"],
+        part: "access tokens, CORS or instance names",
+    },
+    Absent {
+        name: "kinect",
+        keys: &["packets", "transfers", "min_mm", "max_mm", "bilateral", "edge", "offset_mm"],
+        part: "Kinect driver",
+    },
+    Absent { name: "libfreenect2", keys: &["pipeline"], part: "libfreenect2 backend" },
+];
+
+/// Problems kept of one file: a screenful.
+const PROBLEMS_KEPT: usize = 50;
+/// Characters of the file that a problem quotes.
+const EXCERPT: usize = 60;
+/// Longer keys were not meant to be a known one.
+const LONGEST_GUESSED: usize = 48;
