@@ -36,6 +36,9 @@ pub mod ring;
 pub mod placeholder;
 pub mod text;
 
+// How what comes in is turned, what is hidden from it, and what is written on it.
+pub mod view;
+
 // 5. What viewers say and are told.
 pub mod proto;
 

@@ -14,6 +14,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("encode", &["colormap"]),
     ("ring", &["source"]),
     ("placeholder", &["source", "text"]),
+    ("view", &["source", "text"]),
     ("proto", &["camera"]),
     ("render", &["camera", "colormap", "encode", "placeholder", "proto", "ring", "source"]),
     ("metrics", &["camera", "proto", "render", "source"]),
