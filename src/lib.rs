@@ -1,7 +1,7 @@
 //! depthcast turns depth frames into a picture that every viewer on the network can watch.
 //!
 //! ```text
-//!  source ------> ring slot ------------------------------> net_poll -----> viewers
+//!  source --view-> ring slot ------------------------------> net_poll -----> viewers
 //!  (demo,         depth | index | PNG | message | ...       one thread,     Python, browsers,
 //!   replay)       8 slots that never move                   one mio::Poll   NVRs
 //!                   |       ^      ^       ^                    |

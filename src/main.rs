@@ -13,6 +13,7 @@ use depthcast::service::{Notifier, Signals, start_log};
 use depthcast::source::demo::Demo;
 use depthcast::source::replay::Replay;
 use depthcast::source::{Feed, Source};
+use depthcast::view::{Spec, View};
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -56,7 +57,8 @@ fn run(cli: Cli) -> Result<(), Failure> {
     };
     let now = clock.now();
     let feed = Feed::new(source, config.fps, config.faults.clone(), now);
-    let renderer = Renderer::new(config.range, Camera::default(), LocalClock::system());
+    let renderer =
+        Renderer::new(config.range, Camera::default(), LocalClock::system(), View::new(&Spec::default()));
     let settings = config.settings();
     let server = Server::new(settings, feed, renderer, Some(signals), Notifier::from_env(), now);
     let server = server.map_err(|e| cannot_start(&e))?;

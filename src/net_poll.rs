@@ -298,6 +298,8 @@ impl Server {
                     world.fps = world.rate.mean(now.mono).unwrap_or(f64::from(world.nominal));
                     world.frame = Some(stamp);
                     world.placeholder_at = None;
+                    // Before anything can be made of it: what must not be seen never leaves.
+                    world.renderer.view().apply(&mut world.ring.filling(&filling).depth);
                     world.ring.publish(filling, stamp, Picture::Depth);
                 }
                 outcome => {

@@ -106,8 +106,11 @@ impl View {
         }
         clip(above, self.clip_mm);
         clip(below, self.clip_mm);
+        let clip_mm = self.clip_mm;
         for (d, keep) in masked.iter_mut().zip(&self.mask.keep) {
-            *d = if *d > self.clip_mm { 0 } else { *d & keep };
+            // `and` before the choice: a read of `keep` on one branch only would not vectorise.
+            let kept = *d & keep;
+            *d = if *d > clip_mm { 0 } else { kept };
         }
     }
 

@@ -16,7 +16,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("placeholder", &["source", "text"]),
     ("view", &["source", "text"]),
     ("proto", &["camera"]),
-    ("render", &["camera", "colormap", "encode", "placeholder", "proto", "ring", "source"]),
+    ("render", &["camera", "colormap", "encode", "placeholder", "proto", "ring", "source", "view"]),
     ("metrics", &["camera", "proto", "render", "source"]),
     ("service", &["source"]),
     (
