@@ -17,6 +17,7 @@ use depthcast::ring::{Form, Picture, Ring};
 use depthcast::source::demo::Demo;
 use depthcast::source::replay::Replay;
 use depthcast::source::{HEIGHT, PIXELS, Stamp, WIDTH};
+use depthcast::view::{Spec, View};
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
@@ -54,6 +55,15 @@ fn measure(range: Range, frames: &[Vec<u16>]) -> Vec<(&'static str, f64, usize)>
     let mut message_room =
         vec![0; pickle::message_bound(pickle::Form::Protocol0, png::indexed_bound(WIDTH, HEIGHT))];
     let text = [0; depthcast::camera::TEXT_LEN];
+    // What an installer may ask for at most: the picture turned, clipped, and a corner of all rows masked.
+    let turned = View::new(&Spec {
+        rotate_180: true,
+        clip_mm: Some(4000),
+        masks: vec![vec![[0, 0], [200, 0], [0, 423]]],
+        ..Spec::default()
+    });
+    let mut turned_depth = vec![0; PIXELS];
+    let mut view = Samples::default();
     let mut colormap = Samples::default();
     let mut encode = Samples::default();
     let mut escape = Samples::default();
@@ -61,9 +71,15 @@ fn measure(range: Range, frames: &[Vec<u16>]) -> Vec<(&'static str, f64, usize)>
     let mut to_png = Samples::default();
     let mut to_message = Samples::default();
     let mut ring = Ring::new(Renderer::room());
-    let mut renderer = Renderer::new(range, Camera::default(), LocalClock::utc());
+    let mut renderer =
+        Renderer::new(range, Camera::default(), LocalClock::utc(), View::new(&Spec::default()));
     for _ in 0..ROUNDS {
         for depth in frames {
+            turned_depth.copy_from_slice(depth);
+            view.take(|| {
+                turned.apply(&mut turned_depth);
+                2 * turned_depth.len()
+            });
             colormap.take(|| {
                 table.map(depth, &mut index);
                 index.len()
@@ -91,6 +107,7 @@ fn measure(range: Range, frames: &[Vec<u16>]) -> Vec<(&'static str, f64, usize)>
         }
     }
     vec![
+        view.done("view"),
         colormap.done("colormap"),
         encode.done("png"),
         escape.done("pickle_protocol0"),

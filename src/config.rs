@@ -152,7 +152,7 @@ pub struct Config {
     pub faults: Plan,
     /// What is done to the picture before anybody sees it.
     pub view: view::Spec,
-    /// Who and where the camera is; each text at most [`CAMERA_TEXT_MAX`] bytes.
+    /// Who and where the camera is; each text at most [`FIELD_MAX`](crate::camera::FIELD_MAX) bytes.
     pub camera: Camera,
     /// Places for viewers, 1 to [`VIEWERS_LIMIT`](crate::net_poll::VIEWERS_LIMIT).
     pub viewers_max: usize,
@@ -456,8 +456,6 @@ pub const NETWORKS_MAX: usize = 64;
 pub const MASKS_MAX: usize = 16;
 /// Corners of one polygon.
 pub const MASK_POINTS_MAX: usize = 32;
-/// Bytes of each text about the camera.
-pub const CAMERA_TEXT_MAX: usize = 200;
 /// Bytes of a Unix socket's path, without the NUL: `sun_path` of unix(7).
 pub const UNIX_PATH_MAX: usize = 107;
 

@@ -1,7 +1,7 @@
 //! depthcast turns depth frames into a picture that every viewer on the network can watch.
 //!
 //! ```text
-//!  source ------> ring slot ------------------------------> net_poll -----> viewers
+//!  source --view-> ring slot ------------------------------> net_poll -----> viewers
 //!  (demo,         depth | index | PNG | message | ...       one thread,     Python, browsers,
 //!   replay)       8 slots that never move                   one mio::Poll   NVRs
 //!                   |       ^      ^       ^                    |
@@ -23,9 +23,6 @@ pub mod peer;
 // 1. Depth comes in.
 pub mod source;
 
-// What is done to it before anybody sees it.
-pub mod view;
-
 // 2. Millimetres to palette index.
 pub mod colormap;
 
@@ -38,6 +35,9 @@ pub mod ring;
 // What is seen when nothing comes in.
 pub mod placeholder;
 pub mod text;
+
+// How what comes in is turned, what is hidden from it, and what is written on it.
+pub mod view;
 
 // 5. What viewers say and are told.
 pub mod proto;

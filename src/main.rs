@@ -15,7 +15,7 @@ use depthcast::service::{Notifier, Signals, allow_descriptors, start_log};
 use depthcast::source::demo::Demo;
 use depthcast::source::replay::Replay;
 use depthcast::source::{Feed, Source};
-use depthcast::view;
+use depthcast::view::View;
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -51,12 +51,7 @@ impl Failure {
 
 fn run(cli: Cli) -> Result<(), Failure> {
     let clock = Clock::start();
-    let config = Config::new(&cli.command).map_err(|e| Failure::new(BAD_USAGE, e))?;
-    if let Some(key) = not_applied(&config) {
-        let why =
-            format!("{key}: this version understands it but cannot apply it yet; it must not be ignored");
-        return Err(Failure::new(BAD_USAGE, why));
-    }
+    let mut config = Config::new(&cli.command).map_err(|e| Failure::new(BAD_USAGE, e))?;
     if let Command::Check(options) = &cli.command {
         let path = options.config.as_deref().unwrap_or(Path::new("")).to_string_lossy();
         // Saved as it is, this is a configuration file.
@@ -72,7 +67,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
     };
     let now = clock.now();
     let feed = Feed::new(source, config.fps, config.faults.clone(), now);
-    let renderer = Renderer::new(config.range, config.camera.clone(), LocalClock::system());
+    let renderer = renderer(&config);
     let settings = config.settings();
     // Connections, listeners, and a few of the process's own.
     let needed = (settings.viewers_max + LOBBY + settings.listen.len() + DESCRIPTORS) as u64;
@@ -94,18 +89,52 @@ fn run(cli: Cli) -> Result<(), Failure> {
         ring / 1024,
         connections / 1024
     );
-    match server.run(&clock).map_err(|e| Failure::new(FAILED, format!("the event loop failed: {e}")))? {
-        Stop::Reload => {}
-        Stop::Signal => log::info!("stopped by a signal"),
-        Stop::Viewer => log::info!("stopped by a viewer"),
+    loop {
+        match server.run(&clock).map_err(|e| Failure::new(FAILED, format!("the event loop failed: {e}")))? {
+            Stop::Reload => reload(&mut server, &mut config, &cli.command),
+            Stop::Signal => {
+                log::info!("stopped by a signal");
+                return Ok(());
+            }
+            Stop::Viewer => {
+                log::info!("stopped by a viewer");
+                return Ok(());
+            }
+        }
     }
-    Ok(())
 }
 
-/// A key that is set but that no part obeys yet. Whoever relies on a mask must not be shown the picture without it.
-fn not_applied(config: &Config) -> Option<&'static str> {
-    let defaults = Config { view: view::Spec::default(), allow: Vec::new(), ..config.clone() };
-    defaults.changes(config).0.first().copied()
+/// Reads the configuration again and takes over what may change while serving; a bad one changes nothing.
+fn reload(server: &mut Server, config: &mut Config, command: &Command) {
+    let new = match Config::new(command) {
+        Ok(new) => new,
+        Err(e) => {
+            for line in e.to_string().lines() {
+                log::error!("{line}");
+            }
+            log::error!("the configuration is bad and the old one stays");
+            return;
+        }
+    };
+    let (at_once, restart) = config.changes(&new);
+    if at_once.is_empty() && restart.is_empty() {
+        log::info!("the configuration was read again: nothing changed");
+    }
+    if !at_once.is_empty() {
+        log::info!("the configuration was read again, changed: {}", at_once.join(", "));
+        log::set_max_level(new.log_level);
+        server.apply(new.settings(), renderer(&new));
+    }
+    if !restart.is_empty() {
+        log::warn!("changed, but only a restart brings it: {}", restart.join(", "));
+    }
+    // What needs a restart stays in the comparison until there is one.
+    let Config { source, listen, fps, viewers_max, .. } = config.clone();
+    *config = Config { source, listen, fps, viewers_max, ..new };
+}
+
+fn renderer(config: &Config) -> Renderer {
+    Renderer::new(config.range, config.camera.clone(), LocalClock::system(), View::new(&config.view))
 }
 
 /// Any number will do; the demo is the same car park for everybody.

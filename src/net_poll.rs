@@ -25,6 +25,7 @@ use mio::{Events, Interest, Poll, Token};
 
 use self::conn::{Body, Conn, Got, Phase, Put, Text};
 use self::socket::Listener;
+use crate::camera;
 use crate::clock::{Clock, Now};
 use crate::metrics::{self, Counters, Rate, Viewer};
 use crate::peer::{Network, Peer};
@@ -151,9 +152,8 @@ impl Server {
             poll.registry().register(&mut source, SIGNALS, Interest::READABLE).map_err(StartError::System)?;
         }
         let places = settings.viewers_max.clamp(1, VIEWERS_LIMIT) + LOBBY;
-        let camera = renderer.camera();
-        let names = camera.uid.len() + camera.name.len() + camera.kind.len() + camera.location.len();
-        let body = metrics::state_bound(settings.viewers_max, names);
+        // Texts may change while serving, the room may not.
+        let body = metrics::state_bound(settings.viewers_max, 4 * camera::FIELD_MAX);
         let text = http::RESPONSE_HEAD_MAX + body;
         let entry = || Entry { generation: 0, conn: None, text: Text::with_room(text) };
         let nominal = if feed.fps() == 0 { NOMINAL_FPS } else { feed.fps() };
@@ -322,6 +322,8 @@ impl Server {
                     world.fps = world.rate.mean(now.mono).unwrap_or(f64::from(world.nominal));
                     world.frame = Some(stamp);
                     world.placeholder_at = None;
+                    // Before anything can be made of it: what must not be seen never leaves.
+                    world.renderer.view().apply(&mut world.ring.filling(&filling).depth);
                     world.ring.publish(filling, stamp, Picture::Depth);
                 }
                 outcome => {

@@ -9,6 +9,7 @@ use crate::placeholder;
 use crate::proto::pickle;
 use crate::ring::{Form, Picture, Room, Slot};
 use crate::source::{HEIGHT, WIDTH};
+use crate::view::View;
 
 /// The stages and their scratch memory.
 #[derive(Debug)]
@@ -18,6 +19,7 @@ pub struct Renderer {
     encoder: png::Encoder,
     camera: Camera,
     clock: LocalClock,
+    view: View,
     made: Made,
 }
 
@@ -36,9 +38,11 @@ pub struct Made {
 
 impl Renderer {
     /// Allocates everything that rendering needs.
-    pub fn new(range: Range, camera: Camera, clock: LocalClock) -> Self {
+    ///
+    /// Of `view`, only the overlay is drawn here; the rest is for whoever fills the slots, see [`Renderer::view`].
+    pub fn new(range: Range, camera: Camera, clock: LocalClock, view: View) -> Self {
         let encoder = png::Encoder::new(WIDTH, HEIGHT);
-        Self { range, table: Table::new(range), encoder, camera, clock, made: Made::default() }
+        Self { range, table: Table::new(range), encoder, camera, clock, view, made: Made::default() }
     }
 
     /// Goes on with another range, camera and view; the counters go on rising.
@@ -67,6 +71,11 @@ impl Renderer {
         &self.camera
     }
 
+    /// How the picture is turned and what is hidden from it: [`View::apply`] it to depth before a slot is published.
+    pub fn view(&self) -> &View {
+        &self.view
+    }
+
     /// How often each representation was made since the start.
     pub fn made(&self) -> Made {
         self.made
@@ -86,9 +95,12 @@ impl Renderer {
             Form::Index => {
                 assert_eq!(slot.picture, Picture::Depth, "a placeholder is drawn when it is published");
                 self.made.index += 1;
-                let Slot { depth, index, .. } = slot;
+                let Slot { depth, index, stamp, .. } = slot;
                 index.make(|out| {
                     self.table.map(depth, out);
+                    if self.view.has_overlay() {
+                        self.view.overlay(out, stamp.seq, &self.dashes(stamp.captured.wall_us));
+                    }
                     out.len()
                 });
             }
@@ -119,14 +131,20 @@ impl Renderer {
     /// * `reason`: why there is no picture.
     /// * `wall_us`: what its clock shows, microseconds since 1970.
     pub fn draw_placeholder(&self, slot: &mut Slot, reason: &str, wall_us: i64) {
-        use core::fmt::Write;
-        let mut clock = heapless::String::<32>::new();
-        // Nineteen characters by the docs of `dashes`; were it longer, a cut clock is better than none.
-        let _ = write!(clock, "{}", self.clock.civil(wall_us).dashes());
+        let clock = self.dashes(wall_us);
         slot.index.make(|out| {
             placeholder::draw(out, reason, &clock, &self.camera.name);
             out.len()
         });
+    }
+
+    /// Local time as people read it.
+    fn dashes(&self, wall_us: i64) -> heapless::String<32> {
+        use core::fmt::Write;
+        let mut clock = heapless::String::new();
+        // Nineteen characters by the docs of `dashes`; were it longer, a cut clock is better than none.
+        let _ = write!(clock, "{}", self.clock.civil(wall_us).dashes());
+        clock
     }
 
     fn message(&mut self, slot: &mut Slot, form: pickle::Form, fps: u32) {

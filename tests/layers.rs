@@ -10,13 +10,13 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("camera", &[]),
     ("text", &[]),
     ("source", &["clock"]),
-    ("view", &[]),
     ("colormap", &[]),
     ("encode", &["colormap"]),
     ("ring", &["source"]),
     ("placeholder", &["source", "text"]),
+    ("view", &["source", "text"]),
     ("proto", &["camera"]),
-    ("render", &["camera", "colormap", "encode", "placeholder", "proto", "ring", "source"]),
+    ("render", &["camera", "colormap", "encode", "placeholder", "proto", "ring", "source", "view"]),
     ("metrics", &["camera", "proto", "render", "source"]),
     ("service", &["source"]),
     (
@@ -81,11 +81,17 @@ fn protocols_own_no_socket_no_clock_and_no_heap() {
 fn unsafe_stays_behind_its_doors() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     for file in rust_files(&root.join("src")) {
+        if DOORS.iter().any(|door| file.ends_with(door)) {
+            continue;
+        }
         let text = fs::read_to_string(&file).expect("readable");
         let lines = text.lines().filter(|l| !l.trim_start().starts_with("//"));
         assert!(!lines.clone().any(|l| l.contains("unsafe ") || l.contains("unsafe{")), "{}", file.display());
     }
 }
+
+/// Where `unsafe` may stand, each with the reason in its file.
+const DOORS: &[&str] = &["src/net_poll/kernel.rs"];
 
 fn rust_files(folder: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();

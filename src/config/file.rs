@@ -14,9 +14,10 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::{
-    CAMERA_TEXT_MAX, FILE_MAX, FLIPS, FPS_MAX, LEVELS, LISTENERS_MAX, MASK_POINTS_MAX, MASKS_MAX,
-    NETWORKS_MAX, PICKLES, STALL_MAX_S, SourceSpec, UNIX_PATH_MAX, choose,
+    FILE_MAX, FLIPS, FPS_MAX, LEVELS, LISTENERS_MAX, MASK_POINTS_MAX, MASKS_MAX, NETWORKS_MAX, PICKLES,
+    STALL_MAX_S, SourceSpec, UNIX_PATH_MAX, choose,
 };
+use crate::camera::FIELD_MAX;
 use crate::net_poll::{Address, VIEWERS_LIMIT};
 use crate::peer::Network;
 use crate::proto::pickle;
@@ -383,8 +384,8 @@ impl Walk<'_> {
 
     fn label(&mut self, key: &str, value: &Value<'_>) -> Option<String> {
         let text = self.string(key, value)?;
-        if text.len() > CAMERA_TEXT_MAX {
-            let why = format!("{} bytes are more than {CAMERA_TEXT_MAX}", text.len());
+        if text.len() > FIELD_MAX {
+            let why = format!("{} bytes are more than {FIELD_MAX}", text.len());
             return self.wrong(key, value, &why);
         }
         if text.chars().any(char::is_control) {

@@ -9,7 +9,8 @@ use crate::camera::{Camera, LocalClock};
 use crate::colormap::Range;
 use crate::peer::THIS_MACHINE;
 use crate::source::demo::Demo;
-use crate::source::{NOMINAL_FPS, Source};
+use crate::source::{NOMINAL_FPS, PIXELS, Source, WIDTH};
+use crate::view::{Spec, View};
 
 /// A server whose clock only moves when it is told to.
 struct Rig {
@@ -24,10 +25,14 @@ impl Rig {
     }
 
     fn with(fps: u32, faults: &str, change: impl FnOnce(&mut Settings)) -> Self {
+        Self::seen(fps, faults, &Spec::default(), change)
+    }
+
+    fn seen(fps: u32, faults: &str, view: &Spec, change: impl FnOnce(&mut Settings)) -> Self {
         let now = Now { mono: Duration::from_secs(100), wall_us: 1_605_016_534_000_000 };
         let faults = faults.split_whitespace().map(|f| f.parse().expect("a fault")).collect();
         let feed = Feed::new(Source::Demo(Box::new(Demo::new(1))), fps, faults, now);
-        let renderer = Renderer::new(Range::PYTHON, Camera::default(), LocalClock::utc());
+        let renderer = Renderer::new(Range::PYTHON, Camera::default(), LocalClock::utc(), View::new(view));
         let mut settings = Settings {
             listen: vec![Address::Tcp(([127, 0, 0, 1], 0).into())],
             viewers_max: 4,
@@ -451,4 +456,61 @@ fn a_turn_with_nothing_to_do_waits_for_the_next_frame() {
     rig.settle();
     let wait = rig.server.timeout(rig.now).expect("a frame is due");
     assert!(wait > Duration::from_millis(30) && wait <= Duration::from_millis(34), "{wait:?}");
+}
+
+/// The samples of a PNG, one or two bytes a pixel as they are in the file.
+fn pixels_of(png: &[u8]) -> Vec<u8> {
+    let mut decoder = png::Decoder::new(io::Cursor::new(png));
+    decoder.set_transformations(png::Transformations::IDENTITY);
+    let mut reader = decoder.read_info().expect("a PNG");
+    let mut pixels = vec![0; reader.output_buffer_size().expect("fits")];
+    reader.next_frame(&mut pixels).expect("whole");
+    pixels
+}
+
+#[test]
+fn what_must_not_be_seen_never_leaves() {
+    let hidden = |i: usize| (100..=300).contains(&(i % WIDTH)) && (50..=380).contains(&(i / WIDTH));
+    let view = Spec {
+        rotate_180: true,
+        clip_mm: Some(3000),
+        masks: vec![vec![[100, 50], [300, 50], [300, 380], [100, 380]]],
+        overlay: true,
+        ..Spec::default()
+    };
+    let pictures = |view: &Spec| {
+        // The first frame is the same for all: the demo has no chance in it.
+        let mut rig = Rig::seen(10, "", view, |_| {});
+        ["/depth.png", "/snapshot.png"].map(|path| {
+            let mut stream = rig.say(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes());
+            let (heard, _) = rig.hear(&mut stream, |_| false);
+            let head = heard.windows(4).position(|w| w == b"\r\n\r\n").expect("a head");
+            pixels_of(&heard[head + 4..])
+        })
+    };
+    let [depth, index] = pictures(&view);
+    let [plain_depth, plain_index] = pictures(&Spec::default());
+    let mm = |depth: &[u8], i: usize| u16::from_be_bytes([depth[2 * i], depth[2 * i + 1]]);
+    let (mut masked, mut clipped, mut seen, mut written) = (0, 0, 0, 0);
+    for i in 0..PIXELS {
+        let was = mm(&plain_depth, PIXELS - 1 - i);
+        let now = mm(&depth, i);
+        if hidden(i) {
+            masked += usize::from(was != 0);
+            assert_eq!((now, index[i]), (0, 0), "pixel {i} is masked");
+        } else if was > 3000 {
+            clipped += 1;
+            assert_eq!(now, 0, "pixel {i} is too far away");
+        } else {
+            seen += usize::from(was != 0);
+            assert_eq!(now, was, "pixel {i} is nobody's business");
+        }
+        let expected = if now == 0 { 0 } else { plain_index[PIXELS - 1 - i] };
+        if index[i] != expected {
+            written += 1;
+            assert!(i / WIDTH >= 400, "pixel {i}: the overlay is below");
+        }
+    }
+    assert!(masked > 10_000 && clipped > 10_000 && seen > 10_000, "{masked} {clipped} {seen}");
+    assert!(written > 1000, "no overlay");
 }
