@@ -236,8 +236,7 @@ impl Server {
         let world = &self.world;
         let placeholder = match world.placeholder_at {
             Some(drawn) => Some(drawn + PLACEHOLDER_EVERY),
-            // One tick later than the limit, for the source is gone only beyond it.
-            None => world.feed.gone_at().map(|at| at + Duration::from_nanos(1)),
+            None => world.feed.gone_at(),
         };
         let blocked = self.listeners.iter().any(|l| l.ready).then_some(self.accept_after);
         let conns = self.entries.iter().filter_map(|e| e.conn.as_ref()?.deadline(world.settings.stall));
@@ -599,6 +598,8 @@ struct World {
 impl World {
     /// Goes on with one connection until it has to wait or has had its share of the turn.
     fn serve(&mut self, conn: &mut Conn, text: &mut Text, now: Now) -> Verdict {
+        // Set again below if it still holds: a gate that is forgotten would wake the loop for ever.
+        conn.gate = None;
         for _ in 0..STEPS_PER_TURN {
             if conn.out.is_begun() {
                 let (put, bytes) = conn.write(text, &self.ring, now.mono);

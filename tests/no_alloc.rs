@@ -21,7 +21,7 @@ use depthcast::render::Renderer;
 use depthcast::service::Notifier;
 use depthcast::source::demo::Demo;
 use depthcast::source::{Feed, Source};
-use depthcast::view::{Spec, View};
+use depthcast::view::{Flip, Spec, View};
 
 struct Counting;
 
@@ -77,8 +77,14 @@ fn serve(form: pickle::Form) {
     let clock = Clock::start();
     let now = clock.now();
     let feed = Feed::new(Source::Demo(Box::new(Demo::new(1))), 120, std::iter::empty().collect(), now);
-    let renderer =
-        Renderer::new(Range::PYTHON, Camera::default(), LocalClock::system(), View::new(&Spec::default()));
+    let spec = Spec {
+        rotate_180: true,
+        flip: Flip::X,
+        clip_mm: Some(4000),
+        masks: vec![vec![[0, 0], [100, 0], [100, 424], [0, 424]]],
+        overlay: true,
+    };
+    let renderer = Renderer::new(Range::PYTHON, Camera::default(), LocalClock::system(), View::new(&spec));
     let settings = Settings {
         listen: vec![Address::Tcp(([127, 0, 0, 1], 0).into())],
         viewers_max: 16,

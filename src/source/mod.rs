@@ -192,14 +192,14 @@ impl Feed {
             }
             Some(fault::Kind::Stall) => {
                 self.quiet_since.get_or_insert(now.mono);
-                // Asking a silent source again at once would spin.
-                self.pace.next = self.pace.next.max(now.mono + Duration::from_secs(1) / NOMINAL_FPS);
+                self.pace.hold_back(now.mono);
                 Outcome::Nothing
             }
             Some(fault::Kind::Torn) => {
                 self.source.read(self.next, self.scene_time(), depth);
                 depth[PIXELS / 2..].fill(0);
                 self.next += 1;
+                self.pace.hold_back(now.mono);
                 Outcome::Torn
             }
             None => {
@@ -214,7 +214,7 @@ impl Feed {
 
     /// Why viewers should see the placeholder at `now`, if they should.
     pub fn gone(&self, now: Now) -> Option<SourceError> {
-        let overdue = self.gone_at().is_some_and(|at| at < now.mono);
+        let overdue = self.gone_at().is_some_and(|at| at <= now.mono);
         match self.state {
             State::Lost { error, .. } if self.seq == 0 || overdue => Some(error),
             State::Streaming if overdue => Some(SourceError::Silent),
@@ -294,6 +294,11 @@ impl Pace {
         if self.next < now {
             self.next = now + interval;
         }
+    }
+
+    /// Without a frame, nobody asks again at once: that would spin.
+    fn hold_back(&mut self, now: Duration) {
+        self.next = self.next.max(now + Duration::from_secs(1) / NOMINAL_FPS);
     }
 
     fn restart(&mut self, now: Duration) {
