@@ -5,9 +5,6 @@ use core::fmt::{self, Write};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-/// Longest text of a [`Camera`] in bytes that a configuration may give; room is set aside for four of them.
-pub const FIELD_MAX: usize = 200;
-
 /// Bytes of the text block, padding included.
 pub const TEXT_LEN: usize = 280;
 

@@ -14,6 +14,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::camera::Camera;
 use crate::colormap::Range;
+use crate::limits::{FPS_MAX, LISTENERS_MAX, STALL_DEFAULT, VIEWERS_DEFAULT};
 use crate::net_poll::Address;
 use crate::peer::{Network, THIS_MACHINE};
 use crate::proto::pickle;
@@ -152,9 +153,9 @@ pub struct Config {
     pub faults: Plan,
     /// What is done to the picture before anybody sees it.
     pub view: view::Spec,
-    /// Who and where the camera is; each text at most [`FIELD_MAX`](crate::camera::FIELD_MAX) bytes.
+    /// Who and where the camera is; each text at most [`CAMERA_TEXT_MAX`](crate::limits::CAMERA_TEXT_MAX) bytes.
     pub camera: Camera,
-    /// Places for viewers, 1 to [`VIEWERS_LIMIT`](crate::net_poll::VIEWERS_LIMIT).
+    /// Places for viewers, 1 to [`VIEWERS_LIMIT`](crate::limits::VIEWERS_LIMIT).
     pub viewers_max: usize,
     /// A viewer that takes no byte for this long is closed; whole seconds.
     pub stall: Duration,
@@ -246,8 +247,8 @@ impl Config {
             faults: options.fault.into_iter().collect(),
             view,
             camera,
-            viewers_max: file.viewers_max.unwrap_or(VIEWERS_MAX),
-            stall: file.stall.unwrap_or(STALL),
+            viewers_max: file.viewers_max.unwrap_or(VIEWERS_DEFAULT),
+            stall: file.stall.unwrap_or(STALL_DEFAULT),
             allow: file.allow.unwrap_or_default(),
             pickle: options.pickle.or(file.pickle).unwrap_or_default(),
             shutdown_from: file.shutdown_from.unwrap_or_else(|| THIS_MACHINE.to_vec()),
@@ -438,26 +439,6 @@ const LEVELS: [(&str, log::LevelFilter); 5] = [
 
 /// Far end of the demo's palette: what a Kinect v2 is specified for.
 pub const DEMO_MAX_MM: u16 = 4500;
-/// Places for viewers, unless configured.
-pub const VIEWERS_MAX: usize = 64;
-/// A viewer that takes no byte for this long is closed, unless configured.
-pub const STALL: Duration = Duration::from_secs(10);
-/// Longest configurable [`STALL`], in seconds.
-pub const STALL_MAX_S: u32 = 3600;
-/// Fastest pace of demo and replay, in frames a second.
-pub const FPS_MAX: u32 = 240;
-/// Bytes of a configuration file.
-pub const FILE_MAX: usize = 64 * 1024;
-/// Addresses to listen on.
-pub const LISTENERS_MAX: usize = 16;
-/// Networks in one list.
-pub const NETWORKS_MAX: usize = 64;
-/// Polygons that hide parts of the picture.
-pub const MASKS_MAX: usize = 16;
-/// Corners of one polygon.
-pub const MASK_POINTS_MAX: usize = 32;
-/// Bytes of a Unix socket's path, without the NUL: `sun_path` of unix(7).
-pub const UNIX_PATH_MAX: usize = 107;
 
 #[cfg(test)]
 mod tests;

@@ -15,9 +15,10 @@
 //! `tests/no_alloc.rs` proves it. The order is also the law: a module uses those before it, and
 //! `tests/layers.rs` reads the sources to see that it stays so.
 
-// Values that all stages share: time, and who is who.
+// Values that all stages share: time, limits, and who is who.
 pub mod camera;
 pub mod clock;
+pub mod limits;
 pub mod peer;
 
 // 1. Depth comes in.

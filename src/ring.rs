@@ -20,10 +20,8 @@
 //! viewer that becomes ready shares the newest frame that others already hold, if it has not had that one. When
 //! none is left, [`Ring::acquire`] names the oldest slot, and the loop closes the viewers on it.
 
+use crate::limits::RING_SLOTS;
 use crate::source::{PIXELS, Stamp};
-
-/// Slots in the ring: the newest frame, one being filled, and room for six frames on slow connections.
-pub const SLOTS: usize = 8;
 
 /// What a slot shows.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -196,7 +194,7 @@ pub struct Full {
 #[derive(Debug)]
 pub struct Ring {
     slots: Box<[Slot]>,
-    states: [State; SLOTS],
+    states: [State; RING_SLOTS],
     newest: Option<u8>,
     serial: u64,
 }
@@ -205,8 +203,8 @@ impl Ring {
     /// Allocates all slots.
     pub fn new(room: Room) -> Self {
         Self {
-            slots: (0..SLOTS).map(|_| Slot::new(room)).collect(),
-            states: [State::Free; SLOTS],
+            slots: (0..RING_SLOTS).map(|_| Slot::new(room)).collect(),
+            states: [State::Free; RING_SLOTS],
             newest: None,
             serial: 0,
         }
@@ -406,7 +404,7 @@ mod tests {
         });
         assert_eq!(ring.slot(&pin).bytes(Form::Png), Some(&b"one"[..]));
         ring.release(pin);
-        for _ in 0..SLOTS {
+        for _ in 0..RING_SLOTS {
             publish(&mut ring);
             assert_eq!(ring.newest().expect("published").bytes(Form::Png), None, "bytes of another frame");
         }
@@ -432,7 +430,7 @@ mod tests {
         ring.filling(&filling).depth[0] = 9;
         ring.abandon(filling);
         assert_eq!(ring.newest().expect("published").serial(), 1);
-        assert_eq!(ring.free(), SLOTS - 1);
+        assert_eq!(ring.free(), RING_SLOTS - 1);
     }
 
     #[test]
@@ -458,7 +456,7 @@ mod tests {
     fn with_no_free_slot_the_oldest_must_go() {
         let mut ring = small();
         let mut held = Vec::new();
-        for _ in 0..SLOTS {
+        for _ in 0..RING_SLOTS {
             let had = publish(&mut ring) - 1;
             held.push(ring.pin(had).expect("a frame"));
         }

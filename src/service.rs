@@ -19,6 +19,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::socket::{MsgFlags, send};
 use nix::sys::stat::{SFlag, fstat};
 
+use crate::limits::{LOG_LINE_MAX, STATUS_EVERY};
 use crate::source::SourceError;
 
 /// What a signal asked for.
@@ -280,7 +281,7 @@ impl log::Log for Log {
 /// A log line; what does not fit is left out.
 #[derive(Clone)]
 struct Line {
-    text: heapless::String<LINE_MAX>,
+    text: heapless::String<LOG_LINE_MAX>,
 }
 
 impl Line {
@@ -290,7 +291,7 @@ impl Line {
 
     fn ended(&mut self) -> &[u8] {
         // A peer's text must not forge lines of its own; the last byte of the room is kept for the end of the line.
-        while self.text.len() >= LINE_MAX {
+        while self.text.len() >= LOG_LINE_MAX {
             self.text.pop();
         }
         let _ = self.text.push('\n');
@@ -331,9 +332,6 @@ fn priority(level: log::Level) -> u8 {
     }
 }
 
-const STATUS_EVERY: Duration = Duration::from_secs(5);
-const LINE_MAX: usize = 512;
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -344,9 +342,9 @@ mod tests {
         write!(line, "a\nb\x1b[31m").expect("never fails");
         assert_eq!(line.ended(), b"a b [31m\n");
         let mut line = Line::new();
-        write!(line, "{}", "é".repeat(LINE_MAX)).expect("never fails");
+        write!(line, "{}", "é".repeat(LOG_LINE_MAX)).expect("never fails");
         let ended = line.ended();
-        assert!(ended.len() <= LINE_MAX && ended.ends_with(b"\n"));
+        assert!(ended.len() <= LOG_LINE_MAX && ended.ends_with(b"\n"));
     }
 
     #[test]

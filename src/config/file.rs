@@ -13,12 +13,12 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::{
-    FILE_MAX, FLIPS, FPS_MAX, LEVELS, LISTENERS_MAX, MASK_POINTS_MAX, MASKS_MAX, NETWORKS_MAX, PICKLES,
-    STALL_MAX_S, SourceSpec, UNIX_PATH_MAX, choose,
+use super::{FLIPS, LEVELS, PICKLES, SourceSpec, choose};
+use crate::limits::{
+    CAMERA_TEXT_MAX, CONFIG_FILE_MAX, FPS_MAX, LISTENERS_MAX, MASK_POINTS_MAX, MASKS_MAX, NETWORKS_MAX,
+    STALL_MAX_S, UNIX_PATH_MAX, VIEWERS_LIMIT,
 };
-use crate::camera::FIELD_MAX;
-use crate::net_poll::{Address, VIEWERS_LIMIT};
+use crate::net_poll::Address;
 use crate::peer::Network;
 use crate::proto::pickle;
 use crate::source::{HEIGHT, WIDTH};
@@ -108,7 +108,7 @@ impl std::error::Error for Problems {}
 pub enum BadFile {
     /// It cannot be read.
     Unreadable(PathBuf, io::Error),
-    /// It is larger than [`FILE_MAX`].
+    /// It is larger than [`CONFIG_FILE_MAX`].
     TooLarge(PathBuf),
     /// It was read, and this is wrong with it.
     Problems(Problems),
@@ -121,7 +121,12 @@ impl fmt::Display for BadFile {
                 write!(f, "cannot read the configuration {}: {e}", path.display())
             }
             BadFile::TooLarge(path) => {
-                write!(f, "{}: larger than {} KiB is no configuration", path.display(), FILE_MAX / 1024)
+                write!(
+                    f,
+                    "{}: larger than {} KiB is no configuration",
+                    path.display(),
+                    CONFIG_FILE_MAX / 1024
+                )
             }
             BadFile::Problems(problems) => problems.fmt(f),
         }
@@ -133,11 +138,11 @@ impl std::error::Error for BadFile {}
 /// Reads and parses the file at `path`.
 pub(super) fn read(path: &Path) -> Result<FileValues, BadFile> {
     let mut bytes = Vec::new();
-    let limit = FILE_MAX as u64 + 1;
+    let limit = CONFIG_FILE_MAX as u64 + 1;
     File::open(path)
         .and_then(|file| file.take(limit).read_to_end(&mut bytes))
         .map_err(|e| BadFile::Unreadable(path.into(), e))?;
-    if bytes.len() > FILE_MAX {
+    if bytes.len() > CONFIG_FILE_MAX {
         return Err(BadFile::TooLarge(path.into()));
     }
     let name = path.display().to_string();
@@ -384,8 +389,8 @@ impl Walk<'_> {
 
     fn label(&mut self, key: &str, value: &Value<'_>) -> Option<String> {
         let text = self.string(key, value)?;
-        if text.len() > FIELD_MAX {
-            let why = format!("{} bytes are more than {FIELD_MAX}", text.len());
+        if text.len() > CAMERA_TEXT_MAX {
+            let why = format!("{} bytes are more than {CAMERA_TEXT_MAX}", text.len());
             return self.wrong(key, value, &why);
         }
         if text.chars().any(char::is_control) {

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::camera::FIELD_MAX;
+use crate::limits::{CAMERA_TEXT_MAX, CONFIG_FILE_MAX, UNIX_PATH_MAX};
 
 fn config(line: &str) -> Result<Config, String> {
     let cli = Cli::try_parse_from(line.split_whitespace()).map_err(|e| e.to_string())?;
@@ -289,8 +289,8 @@ fn limits_hold() {
     let any = format!("{RUN} --listen [::]:0 --listen [::]:0");
     assert!(config(&any).is_ok(), "the system chooses two different ports");
     let longest = |n| format!("camera.uid = '{}'", "x".repeat(n));
-    assert_eq!(with_file(RUN, &longest(FIELD_MAX)).err(), None);
-    assert!(with_file(RUN, &longest(FIELD_MAX + 1)).is_err());
+    assert_eq!(with_file(RUN, &longest(CAMERA_TEXT_MAX)).err(), None);
+    assert!(with_file(RUN, &longest(CAMERA_TEXT_MAX + 1)).is_err());
     let path = |n| format!("listen = ['unix:/{}']", "x".repeat(n - 1));
     assert_eq!(with_file(RUN, &path(UNIX_PATH_MAX)).err(), None);
     assert!(with_file(RUN, &path(UNIX_PATH_MAX + 1)).is_err());
@@ -316,7 +316,7 @@ fn files_that_cannot_be_read_are_named_with_the_reason() {
         "{missing}"
     );
     for (bytes, why) in [
-        (vec![b'#'; FILE_MAX + 1], "c.toml: larger than 64 KiB"),
+        (vec![b'#'; CONFIG_FILE_MAX + 1], "c.toml: larger than 64 KiB"),
         (b"fps = 1\n# \xff".to_vec(), "c.toml:2:3: this is not UTF-8 text"),
         (b"fps = 1\nfps".to_vec(), "c.toml:2:"),
     ] {
@@ -418,7 +418,7 @@ proptest! {
         config.allow = vec![Network::Ip { address: ip, bits: 7 }];
         prop_assume!(!config.camera.uid.is_empty());
         let fits = [&config.camera.uid, &config.camera.name, &config.camera.kind, &config.camera.location];
-        prop_assume!(fits.iter().all(|t| t.len() <= FIELD_MAX));
+        prop_assume!(fits.iter().all(|t| t.len() <= CAMERA_TEXT_MAX));
         prop_assert_eq!(again(&config), config);
     }
 

@@ -4,9 +4,9 @@ use std::fmt;
 use std::io::{self, IoSlice, Read, Write};
 use std::time::Duration;
 
-use super::kernel;
 use super::socket::Stream;
 use crate::clock::Now;
+use crate::limits::{DRAINED, FIRST_BYTE, GATE_EVERY, KEEP_ALIVE, REQUEST_TIME};
 use crate::peer::Peer;
 use crate::proto::{Close, http, legacy, multipart};
 use crate::ring::{Form, Pin, Ring};
@@ -128,7 +128,7 @@ impl Conn {
         match &self.phase {
             Phase::Unspoken => Some((self.opened.mono + FIRST_BYTE, Close::Silent)),
             Phase::Http(machine) => match (machine.next(), self.request_begun) {
-                (http::Next::Read, Some(begun)) => Some((begun + REQUEST, Close::SlowRequest)),
+                (http::Next::Read, Some(begun)) => Some((begun + REQUEST_TIME, Close::SlowRequest)),
                 (http::Next::Read, None) => Some((self.progress + KEEP_ALIVE, Close::Silent)),
                 _ => None,
             },
@@ -144,7 +144,7 @@ impl Conn {
             self.progress = now;
         }
         self.queued = queued;
-        let drained = queued <= kernel::DRAINED;
+        let drained = queued <= DRAINED;
         self.gate = (!drained).then_some(now + GATE_EVERY);
         drained
     }
@@ -327,17 +327,6 @@ impl fmt::Write for Text {
         self.write_bytes(text.as_bytes())
     }
 }
-
-/// While the kernel's queue drains, it is looked at this often: no event tells of the last acknowledged byte.
-pub(super) const GATE_EVERY: Duration = Duration::from_millis(5);
-/// Time a connection has for its first byte.
-pub(super) const FIRST_BYTE: Duration = Duration::from_secs(10);
-/// Time a request has from its first byte to its last.
-pub(super) const REQUEST: Duration = Duration::from_secs(10);
-/// Time an HTTP connection may idle between requests.
-pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(60);
-/// Time a peer has to close after the last answer.
-pub(super) const DRAIN: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {

@@ -7,7 +7,9 @@ use std::time::Instant;
 use super::*;
 use crate::camera::{Camera, LocalClock};
 use crate::colormap::Range;
+use crate::limits::{DRAIN_TIME, LOBBY, RING_SLOTS, VIEWERS_LIMIT};
 use crate::peer::THIS_MACHINE;
+use crate::proto::multipart;
 use crate::source::demo::Demo;
 use crate::source::{NOMINAL_FPS, PIXELS, Source, WIDTH};
 use crate::view::{Spec, View};
@@ -149,7 +151,7 @@ impl Rig {
 
     /// Connections closed for this reason, once those that linger for their peer have ended.
     fn closed(&mut self, close: Close) -> u64 {
-        self.pass(conn::DRAIN);
+        self.pass(DRAIN_TIME);
         self.server.world.counters.closed[close.number()]
     }
 
@@ -181,7 +183,7 @@ fn a_viewer_asks_and_is_answered_with_each_frame_once() {
     assert!(rig.hear(&mut viewer, |_| false).1, "goodbye did not close");
     assert_eq!(rig.closed(Close::Goodbye), 1);
     assert_eq!(rig.server.world.viewers, 0);
-    assert_eq!(rig.server.world.ring.free(), crate::ring::SLOTS - 1, "a slot is still pinned");
+    assert_eq!(rig.server.world.ring.free(), RING_SLOTS - 1, "a slot is still pinned");
 }
 
 #[test]
@@ -294,7 +296,7 @@ fn http_says_what_it_is_asked() {
     assert!(head.ends_with("boundary=boundarydonotcross\r\n\r\n"), "{head}");
     let both = rig.response("GET /healthz HTTP/1.1\r\n\r\nGET /nowhere HTTP/1.1\r\n\r\n");
     assert_eq!(both.matches("HTTP/1.1 ").count(), 2);
-    assert_eq!(rig.server.world.ring.free(), crate::ring::SLOTS - 1, "a slot is still pinned");
+    assert_eq!(rig.server.world.ring.free(), RING_SLOTS - 1, "a slot is still pinned");
 }
 
 #[test]

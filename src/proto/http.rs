@@ -5,14 +5,8 @@
 
 use std::fmt::{self, Write};
 
+use crate::limits::{REQUEST_FIELDS_MAX, REQUEST_HEAD_MAX};
 use crate::proto::Close;
-
-/// Longest request head; a longer one is answered 431.
-pub const HEAD_MAX: usize = 8192;
-/// Most header fields in a request; more are answered 431.
-pub const FIELDS_MAX: usize = 64;
-/// Longest response head this module writes, its extra fields included.
-pub const RESPONSE_HEAD_MAX: usize = 1024;
 
 /// What a client asked for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -101,7 +95,7 @@ pub enum Next {
 #[derive(Debug, Default)]
 pub struct Machine {
     /// What arrived of the request that is being read, and of those behind it.
-    head: heapless::Vec<u8, HEAD_MAX>,
+    head: heapless::Vec<u8, REQUEST_HEAD_MAX>,
     /// Bytes of `head` known not to end a head.
     scanned: usize,
     state: State,
@@ -120,7 +114,7 @@ impl Machine {
     /// Bytes that [`Machine::receive`] takes now.
     pub fn room(&self) -> usize {
         match self.state {
-            State::Reading if !self.half_closed => HEAD_MAX - self.head.len(),
+            State::Reading if !self.half_closed => REQUEST_HEAD_MAX - self.head.len(),
             _ => 0,
         }
     }
@@ -217,7 +211,7 @@ impl Machine {
 ///
 /// Never panics, whatever the bytes: what cannot be understood is a [`Target::Refused`] that says why.
 pub fn parse(head: &[u8]) -> Request {
-    let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
+    let mut fields = [httparse::EMPTY_HEADER; REQUEST_FIELDS_MAX];
     let mut parsed = httparse::Request::new(&mut fields);
     match parsed.parse(head) {
         Ok(httparse::Status::Complete(_)) => {}
@@ -325,7 +319,7 @@ impl PictureFacts {
 /// Writes a response head whose body has `length` bytes; `extra` are whole header lines.
 ///
 /// # Errors
-/// When `out` is full; [`RESPONSE_HEAD_MAX`] bytes are enough.
+/// When `out` is full; [`RESPONSE_HEAD_MAX`](crate::limits::RESPONSE_HEAD_MAX) bytes are enough.
 pub fn write_head(
     out: &mut impl Write,
     status: Status,
@@ -350,6 +344,7 @@ pre-check=0, post-check=0, max-age=0\r\nPragma: no-cache\r\nExpires: Mon, 3 Jan 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::RESPONSE_HEAD_MAX;
     use proptest::prelude::*;
 
     fn get(path: &str) -> Target {
@@ -390,7 +385,7 @@ mod tests {
         );
         assert_eq!(status("GET / HTTP/2.0\r\n\r\n"), Some(Status::VersionNotSupported));
         assert_eq!(status("GIMME\r\n\r\n"), Some(Status::BadRequest));
-        let many = format!("GET / HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(FIELDS_MAX + 1));
+        let many = format!("GET / HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(REQUEST_FIELDS_MAX + 1));
         assert_eq!(status(&many), Some(Status::HeadTooLarge));
         assert_eq!(status("GET / HTTP/1.1\r\nContent-Length: 0\r\n\r\n"), None);
     }

@@ -10,9 +10,7 @@
 //! When the peer closes its sending side, the replies it is owed are still sent.
 
 use super::Close;
-
-/// Replies a viewer may be owed; at this number reading pauses.
-pub const OWED_MAX: u8 = 64;
+use crate::limits::OWED_MAX;
 
 /// What a connection wants next.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -17,6 +17,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::clock::Now;
+use crate::limits::{GONE_AFTER, REOPEN_FIRST, REOPEN_MAX};
 
 /// Columns of a Kinect v2 depth image.
 pub const WIDTH: usize = 512;
@@ -27,12 +28,6 @@ pub const PIXELS: usize = WIDTH * HEIGHT;
 
 /// Frames per second of a Kinect v2, and of sources that are not asked for another pace.
 pub const NOMINAL_FPS: u32 = 30;
-/// Without a frame for this long, the source counts as gone and viewers see the placeholder.
-pub const GONE_AFTER: Duration = Duration::from_secs(1);
-/// First pause before a source that was lost is opened again; doubles with each failure.
-pub const REOPEN_FIRST: Duration = Duration::from_millis(250);
-/// Longest pause between two attempts to open a source.
-pub const REOPEN_MAX: Duration = Duration::from_secs(8);
 
 /// Where depth comes from.
 #[derive(Debug)]

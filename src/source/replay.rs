@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use png::{BitDepth, ColorType, Decoder, DecodingError, Limits, Transformations};
 
 use super::{HEIGHT, PIXELS, WIDTH};
+use crate::limits::{REPLAY_FILE_MAX, REPLAY_FRAMES_MAX};
 
 /// A recording, whole in memory.
 pub struct Replay {
@@ -39,7 +40,7 @@ impl Replay {
         if files.is_empty() {
             return Err(Error::Empty(path.into()));
         }
-        if files.len() > MAX_FRAMES {
+        if files.len() > REPLAY_FRAMES_MAX {
             return Err(Error::TooMany { folder: path.into(), found: files.len() });
         }
         let mut depth = Vec::new();
@@ -62,7 +63,7 @@ impl Replay {
         Ok(Self { depth, names })
     }
 
-    /// Frames in the recording: 1 to [`MAX_FRAMES`].
+    /// Frames in the recording: 1 to [`REPLAY_FRAMES_MAX`].
     pub fn len(&self) -> usize {
         self.names.len()
     }
@@ -167,7 +168,7 @@ pub enum Error {
     },
     /// No `*.png` in the folder.
     Empty(PathBuf),
-    /// More than [`MAX_FRAMES`] files.
+    /// More than [`REPLAY_FRAMES_MAX`] files.
     TooMany {
         /// The folder as it was given.
         folder: PathBuf,
@@ -212,7 +213,7 @@ impl fmt::Display for Error {
             ),
             Self::TooMany { folder, found } => write!(
                 f,
-                "{}: {found} frames, but at most {MAX_FRAMES} are held in memory (1 GB); split the recording into \
+                "{}: {found} frames, but at most {REPLAY_FRAMES_MAX} are held in memory (1 GB); split the recording into \
                  smaller folders",
                 folder.display()
             ),
@@ -260,7 +261,7 @@ pub enum Fault {
     Unreadable(io::Error),
     /// A folder, a pipe or a device is named like a picture.
     NotAFile,
-    /// More than [`MAX_FILE_BYTES`] bytes.
+    /// More than [`REPLAY_FILE_MAX`] bytes.
     TooBig(u64),
     /// Its bytes are not a depth frame.
     Frame(FrameError),
@@ -272,7 +273,7 @@ impl fmt::Display for Fault {
             Self::Unreadable(cause) => write!(f, "cannot be read: {cause}"),
             Self::NotAFile => write!(f, "not a regular file"),
             Self::TooBig(bytes) => {
-                write!(f, "{bytes} bytes; a depth frame takes under half a million (limit {MAX_FILE_BYTES})")
+                write!(f, "{bytes} bytes; a depth frame takes under half a million (limit {REPLAY_FILE_MAX})")
             }
             Self::Frame(error) => error.fmt(f),
         }
@@ -368,23 +369,16 @@ fn load(file: &Path, bytes: &mut Vec<u8>, depth: &mut [u16]) -> Result<(), Fault
     if !metadata.is_file() {
         return Err(Fault::NotAFile);
     }
-    if metadata.len() > MAX_FILE_BYTES {
+    if metadata.len() > REPLAY_FILE_MAX {
         return Err(Fault::TooBig(metadata.len()));
     }
     bytes.clear();
     // A file may grow between the question and the reading.
     File::open(file)
-        .and_then(|file| file.take(MAX_FILE_BYTES).read_to_end(bytes))
+        .and_then(|file| file.take(REPLAY_FILE_MAX).read_to_end(bytes))
         .map_err(Fault::Unreadable)?;
     decode_frame(bytes, depth).map_err(Fault::Frame)
 }
-
-/// Frames that a recording may have. Each takes 434,176 bytes: 1.04 GB in all, 80 s at 30 fps.
-pub const MAX_FRAMES: usize = 2400;
-
-/// Bytes that one file may have. Uncompressed, a depth frame is 434,176 bytes and the framing; the rest is for text and
-/// the like that a recorder may have added.
-pub const MAX_FILE_BYTES: u64 = 4 << 20;
 
 /// Bad files that a message names one by one; it counts the rest.
 const FILES_NAMED: usize = 10;

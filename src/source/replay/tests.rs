@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use proptest::prelude::*;
 
 use super::*;
+use crate::limits::{REPLAY_FILE_MAX, REPLAY_FRAMES_MAX};
 
 #[test]
 fn plays_in_the_order_of_names_and_loops() {
@@ -71,7 +72,7 @@ fn a_folder_without_pictures() {
 fn a_folder_too_large_for_memory() {
     let folder = Folder::new();
     // Refused by their number: none is opened, so empty files will do.
-    for n in 0..=MAX_FRAMES {
+    for n in 0..=REPLAY_FRAMES_MAX {
         folder.write(&format!("{n}.png"), b"");
     }
     let message = message(&folder.0);
@@ -91,7 +92,7 @@ fn every_bad_file_is_named_with_its_fault() {
     folder.write("06-empty.png", b"");
     fs::create_dir(folder.0.join("07-folder.png")).expect("our own folder");
     symlink("nowhere", folder.0.join("08-link.png")).expect("our own folder");
-    folder.write("09-big.png", &vec![0; MAX_FILE_BYTES as usize + 1]);
+    folder.write("09-big.png", &vec![0; REPLAY_FILE_MAX as usize + 1]);
 
     let message = message(&folder.0);
     let lines: Vec<&str> = message.lines().collect();

@@ -1,0 +1,138 @@
+//! Every limit of the appliance, in one place: what may be used up, and how long anything may take.
+//!
+//! Memory is decided at start from the first group; nothing grows beyond it. What a configuration may change has its
+//! default here.
+
+use std::time::Duration;
+
+// Memory.
+
+/// Slots in the ring: the newest frame, one being filled, and room for six frames on slow connections.
+pub const RING_SLOTS: usize = 8;
+
+/// Most places for viewers that can be configured; with the lobby they fit the 14 bits that a token has for them.
+pub const VIEWERS_LIMIT: usize = 4096;
+
+/// Places for viewers, unless configured.
+pub const VIEWERS_DEFAULT: usize = 64;
+
+/// Connections beside the viewers: those that have not spoken, and plain requests.
+pub const LOBBY: usize = 32;
+
+/// Replies a viewer may be owed; at this number reading pauses.
+pub const OWED_MAX: u8 = 64;
+
+/// Longest request head; a longer one is answered 431.
+pub const REQUEST_HEAD_MAX: usize = 8192;
+
+/// Most header fields in a request; more are answered 431.
+pub const REQUEST_FIELDS_MAX: usize = 64;
+
+/// Longest response head, its extra fields included.
+pub const RESPONSE_HEAD_MAX: usize = 1024;
+
+/// Bytes of a log line; what is beyond is cut off.
+pub const LOG_LINE_MAX: usize = 512;
+
+// Work in one turn of the loop.
+
+/// Connections accepted in one turn: those that are being served come first again after so many.
+pub const ACCEPTS_PER_TURN: usize = 64;
+
+/// Messages begun for one connection in one turn; see [`ACCEPTS_PER_TURN`].
+pub const STEPS_PER_TURN: usize = 8;
+
+// Time.
+
+/// Time a connection has for its first byte.
+pub const FIRST_BYTE: Duration = Duration::from_secs(10);
+
+/// Time a request has from its first byte to its last.
+pub const REQUEST_TIME: Duration = Duration::from_secs(10);
+
+/// Time an HTTP connection may idle between requests.
+pub const KEEP_ALIVE: Duration = Duration::from_secs(60);
+
+/// Time a peer has to close after the last answer.
+pub const DRAIN_TIME: Duration = Duration::from_secs(1);
+
+/// A viewer that takes no byte for this long is closed, unless configured.
+pub const STALL_DEFAULT: Duration = Duration::from_secs(10);
+
+/// Longest that may be configured for [`STALL_DEFAULT`], in seconds.
+pub const STALL_MAX_S: u32 = 3600;
+
+/// While the kernel's queue drains, it is looked at this often: no event tells of the last acknowledged byte.
+pub const GATE_EVERY: Duration = Duration::from_millis(5);
+
+/// Pause after the system had no descriptor or no memory for a connection.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// One warning about peers per reason in this time; those between are counted.
+pub const WARN_EVERY: Duration = Duration::from_secs(10);
+
+/// The status line that systemd shows is refreshed this often.
+pub const STATUS_EVERY: Duration = Duration::from_secs(5);
+
+// The source.
+
+/// Without a frame for this long, the source counts as gone and viewers see the placeholder.
+pub const GONE_AFTER: Duration = Duration::from_secs(1);
+
+/// A frame at most this old makes the server ready.
+pub const READY_WITHIN: Duration = Duration::from_secs(2);
+
+/// While the source is gone, the placeholder is drawn anew this often.
+pub const PLACEHOLDER_EVERY: Duration = Duration::from_secs(1);
+
+/// First pause before a source that was lost is opened again; doubles with each failure.
+pub const REOPEN_FIRST: Duration = Duration::from_millis(250);
+
+/// Longest pause between two attempts to open a source.
+pub const REOPEN_MAX: Duration = Duration::from_secs(8);
+
+/// Fastest pace of demo and replay, in frames a second.
+pub const FPS_MAX: u32 = 240;
+
+/// Frames that a recording may have. Each takes 434,176 bytes: 1.04 GB in all, 80 s at 30 fps.
+pub const REPLAY_FRAMES_MAX: usize = 2400;
+
+/// Bytes that one file may have. Uncompressed, a depth frame is 434,176 bytes and the framing; the rest is for text and
+/// the like that a recorder may have added.
+pub const REPLAY_FILE_MAX: u64 = 4 << 20;
+
+// What the kernel keeps for a connection.
+
+/// Bytes that may wait unsent in the kernel before a TCP socket stops being writable.
+///
+/// 16 KiB cut the age of pictures on a thin link from 5.1 s to 0.65 s (measured, latest-frame-only sender).
+pub const NOTSENT_LOWAT: u32 = 16 * 1024;
+
+/// A new picture is begun only when fewer bytes than this are still on their way to the viewer: "all but drained".
+pub const DRAINED: usize = 4 * 1024;
+
+/// Silence after which the kernel asks whether a TCP peer is still there, and how often it asks then.
+pub const KEEPALIVE_PROBES: (Duration, Duration, u32) = (Duration::from_secs(15), Duration::from_secs(5), 3);
+
+// The configuration file.
+
+/// Bytes of a configuration file.
+pub const CONFIG_FILE_MAX: usize = 64 * 1024;
+
+/// Addresses to listen on.
+pub const LISTENERS_MAX: usize = 16;
+
+/// Networks in one list.
+pub const NETWORKS_MAX: usize = 64;
+
+/// Polygons that hide parts of the picture.
+pub const MASKS_MAX: usize = 16;
+
+/// Corners of one polygon.
+pub const MASK_POINTS_MAX: usize = 32;
+
+/// Bytes of a Unix socket's path, without the NUL: `sun_path` of unix(7).
+pub const UNIX_PATH_MAX: usize = 107;
+
+/// Longest text about the camera in bytes that a configuration may give; room is set aside for four of them.
+pub const CAMERA_TEXT_MAX: usize = 200;

@@ -1,0 +1,491 @@
+//! What connections share, and how one of them is served: as far as it goes without waiting.
+//!
+//! A connection's machine says what comes next; here its bytes are read and handed over, frames are pinned, and
+//! answers are begun. Nothing here polls, accepts or closes: a [`Verdict`] tells the loop.
+
+use std::fmt::{self, Write};
+use std::time::Duration;
+
+use super::Settings;
+use super::conn::{Body, Conn, Got, Phase, Put, Text};
+use crate::clock::Now;
+use crate::limits::{DRAIN_TIME, OWED_MAX, READY_WITHIN, STEPS_PER_TURN};
+use crate::metrics::{Counters, Rate};
+use crate::proto::http::{self, PictureFacts, Status, Target};
+use crate::proto::{Close, legacy, multipart, pickle};
+use crate::render::Renderer;
+use crate::ring::{Form, Picture, Ring, Slot};
+use crate::source::{Feed, Stamp};
+
+/// All that connections share.
+#[derive(Debug)]
+pub(super) struct World {
+    pub(super) ring: Ring,
+    pub(super) feed: Feed,
+    pub(super) renderer: Renderer,
+    pub(super) settings: Settings,
+    pub(super) counters: Counters,
+    pub(super) rate: Rate,
+    /// Frame rate stated before it could be measured.
+    pub(super) nominal: u32,
+    /// Frame rate of the last five seconds.
+    pub(super) fps: f64,
+    pub(super) started: Now,
+    /// Places for viewers taken.
+    pub(super) viewers: usize,
+    /// Somebody waits for a frame that does not exist yet.
+    pub(super) wanted: bool,
+    /// The newest frame from the source.
+    pub(super) frame: Option<Stamp>,
+    /// When the placeholder was drawn, while it is shown.
+    pub(super) placeholder_at: Option<Duration>,
+    pub(super) next_id: u64,
+    /// A body while it is written, before its length is known.
+    pub(super) body: Text,
+}
+
+impl World {
+    /// Goes on with one connection until it has to wait or has had its share of the turn.
+    pub(super) fn serve(&mut self, conn: &mut Conn, text: &mut Text, now: Now) -> Verdict {
+        // Set again below if it still holds: a gate that is forgotten would wake the loop for ever.
+        conn.gate = None;
+        for _ in 0..STEPS_PER_TURN {
+            if conn.out.is_begun() {
+                let (put, bytes) = conn.write(text, &self.ring, now.mono);
+                self.counters.bytes += bytes as u64;
+                match put {
+                    Put::All => self.sent(conn),
+                    Put::Blocked => return Verdict::Idle,
+                    Put::Failed => return Verdict::Close(Close::Broken),
+                }
+            }
+            let verdict = match &conn.phase {
+                Phase::Unspoken => self.first_byte(conn, now),
+                Phase::Legacy(_) => self.legacy(conn, now),
+                Phase::Http(_) => self.http(conn, text, now),
+                Phase::Stream(_) => self.stream(conn, text, now),
+                Phase::Draining { close, .. } => {
+                    let close = *close;
+                    match conn.read(&mut [0; READ], now.mono) {
+                        Got::Bytes(_) => None,
+                        Got::End | Got::Failed => Some(Verdict::Close(close)),
+                        Got::Nothing => Some(Verdict::Idle),
+                    }
+                }
+            };
+            match verdict {
+                None => {}
+                Some(Verdict::Close(close)) if !matches!(close, Close::PeerClosed | Close::Broken) => {
+                    // Let the last reply arrive before the end does.
+                    self.viewers -= usize::from(conn.is_viewer());
+                    conn.phase = Phase::Draining { close, until: now.mono + DRAIN_TIME };
+                    if conn.stream.end_writing().is_err() {
+                        return Verdict::Close(close);
+                    }
+                }
+                Some(verdict) => return verdict,
+            }
+        }
+        Verdict::Busy
+    }
+
+    /// A message has left whole.
+    fn sent(&mut self, conn: &mut Conn) {
+        if let Some(pin) = conn.out.take_pin() {
+            self.ring.release(pin);
+            self.counters.pictures += 1;
+            conn.sent += 1;
+        }
+        match &mut conn.phase {
+            Phase::Legacy(machine) => machine.sent(),
+            Phase::Http(machine) => {
+                machine.sent();
+                conn.request_begun = None;
+            }
+            Phase::Stream(machine) => machine.sent(),
+            Phase::Unspoken | Phase::Draining { .. } => {}
+        }
+    }
+
+    /// Tells the protocols apart.
+    fn first_byte(&mut self, conn: &mut Conn, now: Now) -> Option<Verdict> {
+        let mut byte = [0];
+        match conn.read(&mut byte, now.mono) {
+            Got::Bytes(_) => {}
+            Got::End => return Some(Verdict::Close(Close::PeerClosed)),
+            Got::Nothing => return Some(Verdict::Idle),
+            Got::Failed => return Some(Verdict::Close(Close::Broken)),
+        }
+        match byte[0] {
+            b'0'..=b'2' if self.viewers >= self.settings.viewers_max => Some(Verdict::Close(Close::Full)),
+            b'0'..=b'2' => {
+                conn.phase = Phase::Legacy(legacy::Machine::default());
+                self.viewers += 1;
+                self.obey(conn, &byte);
+                None
+            }
+            b'A'..=b'Z' => {
+                let mut machine = http::Machine::default();
+                machine.receive(&byte);
+                conn.phase = Phase::Http(machine);
+                conn.request_begun = Some(now.mono);
+                None
+            }
+            other => Some(Verdict::Close(Close::UnknownByte(other))),
+        }
+    }
+
+    /// Hands commands of the Python protocol to their machine.
+    fn obey(&mut self, conn: &mut Conn, bytes: &[u8]) {
+        let may_stop = self.settings.shutdown_from.iter().any(|n| n.contains(conn.peer));
+        if let Phase::Legacy(machine) = &mut conn.phase
+            && !machine.receive(bytes, may_stop)
+        {
+            log::warn!("{}: asked the server to stop and may not; see legacy.shutdown_from", conn.peer);
+        }
+    }
+
+    fn legacy(&mut self, conn: &mut Conn, now: Now) -> Option<Verdict> {
+        let Phase::Legacy(machine) = &mut conn.phase else {
+            return None;
+        };
+        match machine.next() {
+            legacy::Next::Read => {
+                let mut buffer = [0; OWED_MAX as usize];
+                let room = machine.room();
+                match conn.read(&mut buffer[..room], now.mono) {
+                    Got::Bytes(n) => self.obey(conn, &buffer[..n]),
+                    Got::End => {
+                        if let Phase::Legacy(machine) = &mut conn.phase {
+                            machine.half_closed();
+                        }
+                    }
+                    Got::Nothing => return Some(Verdict::Idle),
+                    Got::Failed => return Some(Verdict::Close(Close::Broken)),
+                }
+                None
+            }
+            legacy::Next::Picture => {
+                let form = match self.settings.pickle {
+                    pickle::Form::Protocol0 => Form::Protocol0,
+                    pickle::Form::Compact => Form::Compact,
+                };
+                match self.give(conn, form, conn.had, now) {
+                    Some((body, _)) => {
+                        conn.out.begin(0, body, b"", &self.ring);
+                        None
+                    }
+                    None => Some(Verdict::Idle),
+                }
+            }
+            legacy::Next::Close(close) => Some(Verdict::Close(close)),
+            legacy::Next::Shutdown => Some(Verdict::Shutdown),
+        }
+    }
+
+    fn http(&mut self, conn: &mut Conn, text: &mut Text, now: Now) -> Option<Verdict> {
+        let Phase::Http(machine) = &mut conn.phase else {
+            return None;
+        };
+        match machine.next() {
+            http::Next::Read => {
+                let mut buffer = [0; READ];
+                let room = machine.room().min(READ);
+                match conn.read(&mut buffer[..room], now.mono) {
+                    Got::Bytes(n) => {
+                        conn.request_begun.get_or_insert(now.mono);
+                        // On demand, a request is for a frame that did not exist when it came.
+                        conn.had = self.ring.newest().map_or(0, Slot::serial);
+                        if let Phase::Http(machine) = &mut conn.phase {
+                            machine.receive(&buffer[..n]);
+                        }
+                    }
+                    Got::End => {
+                        if let Phase::Http(machine) = &mut conn.phase {
+                            machine.half_closed();
+                        }
+                    }
+                    Got::Nothing => return Some(Verdict::Idle),
+                    Got::Failed => return Some(Verdict::Close(Close::Broken)),
+                }
+                None
+            }
+            http::Next::Respond(request) => self.respond(conn, text, request, now),
+            http::Next::Close(close) => Some(Verdict::Close(close)),
+        }
+    }
+
+    fn respond(
+        &mut self,
+        conn: &mut Conn,
+        text: &mut Text,
+        request: http::Request,
+        now: Now,
+    ) -> Option<Verdict> {
+        match request.target {
+            Target::Page => self.answer(conn, text, request, Status::Ok, HTML, PAGE_FIELDS, PAGE),
+            Target::State => return Some(Verdict::State),
+            Target::Healthz => self.answer(conn, text, request, Status::Ok, PLAIN, "", b"ok\n"),
+            Target::Readyz => {
+                self.body.clear();
+                let status = self.write_ready(now);
+                self.answer_body(conn, text, request, status, PLAIN);
+            }
+            Target::Refused(status, why) => {
+                self.body.clear();
+                // Reasons are short constants; the room is for a whole /state.
+                let _ = writeln!(self.body, "{}: {why}", status.line());
+                self.answer_body(conn, text, request, status, PLAIN);
+            }
+            Target::Stream if request.head_only => {
+                text.clear();
+                let _ = multipart::write_head(text);
+                // All but the first boundary, which is body.
+                let head = text.len() - (multipart::TAIL.len() - 2);
+                conn.out.begin(head, Body::None, b"", &self.ring);
+            }
+            Target::Stream => {
+                if self.viewers >= self.settings.viewers_max {
+                    self.counters.closed[Close::Full.number()] += 1;
+                    self.unavailable(conn, text, request, "all places for viewers are taken");
+                    return None;
+                }
+                conn.phase = Phase::Stream(multipart::Machine::default());
+                conn.had = if self.feed.on_demand() { conn.had } else { 0 };
+                self.viewers += 1;
+            }
+            Target::Snapshot => return self.picture(conn, text, request, Form::Png, now),
+            Target::DepthPng => {
+                if self.feed.gone(now).is_some() {
+                    self.unavailable(conn, text, request, "the sensor gives no depth now");
+                    return None;
+                }
+                return self.picture(conn, text, request, Form::DepthPng, now);
+            }
+        }
+        None
+    }
+
+    /// Answers with one picture; waits for one if there is none yet.
+    fn picture(
+        &mut self,
+        conn: &mut Conn,
+        text: &mut Text,
+        request: http::Request,
+        form: Form,
+        now: Now,
+    ) -> Option<Verdict> {
+        let had = if self.feed.on_demand() { conn.had } else { 0 };
+        let Some((body, facts)) = self.give(conn, form, had, now) else {
+            return Some(Verdict::Idle);
+        };
+        let length = match &body {
+            Body::Slot(pin, form) => self.ring.slot(pin).bytes(*form).map_or(0, <[u8]>::len),
+            _ => 0,
+        };
+        text.clear();
+        let fields = Fields(facts);
+        let written = http::write_head(text, Status::Ok, "image/png", length, request.keep_alive, fields);
+        debug_assert!(written.is_ok(), "RESPONSE_HEAD_MAX is too small");
+        if request.head_only {
+            if let Body::Slot(pin, _) = body {
+                self.ring.release(pin);
+            }
+            conn.out.begin(text.len(), Body::None, b"", &self.ring);
+        } else {
+            conn.out.begin(text.len(), body, b"", &self.ring);
+        }
+        None
+    }
+
+    fn stream(&mut self, conn: &mut Conn, text: &mut Text, now: Now) -> Option<Verdict> {
+        // What a viewer says on a stream means nothing, but leaving it unread would hide its end from us.
+        if conn.readable && conn.read(&mut [0; READ], now.mono) == Got::Failed {
+            return Some(Verdict::Close(Close::Broken));
+        }
+        let Phase::Stream(machine) = &conn.phase else {
+            return None;
+        };
+        text.clear();
+        let written = match machine.next() {
+            multipart::Next::Head => {
+                let written = multipart::write_head(text);
+                conn.out.begin(text.len(), Body::None, b"", &self.ring);
+                written
+            }
+            multipart::Next::Picture => {
+                let Some((body, facts)) = self.give(conn, Form::Png, conn.had, now) else {
+                    return Some(Verdict::Idle);
+                };
+                let length = match &body {
+                    Body::Slot(pin, form) => self.ring.slot(pin).bytes(*form).map_or(0, <[u8]>::len),
+                    _ => 0,
+                };
+                let written = multipart::write_part_head(text, "image/png", length, &facts);
+                conn.out.begin(text.len(), body, multipart::TAIL, &self.ring);
+                written
+            }
+        };
+        debug_assert!(written.is_ok(), "RESPONSE_HEAD_MAX is too small");
+        None
+    }
+
+    /// Pins a frame newer than `had` for a connection and has `form` made of it.
+    ///
+    /// `None` if there is none yet, which is noted as somebody waiting.
+    fn give(&mut self, conn: &mut Conn, form: Form, had: u64, now: Now) -> Option<(Body, PictureFacts)> {
+        // Behind bytes that are still on their way a frame would be old when it arrives: a newer one may come.
+        if self.ring.newest().is_some_and(|slot| slot.serial() > had) && !conn.has_drained(now.mono) {
+            return None;
+        }
+        let Some(pin) = self.ring.pin(had) else {
+            self.wanted = true;
+            return None;
+        };
+        let fps = rounded(self.fps);
+        let slot = self.ring.slot_mut(&pin);
+        if form == Form::DepthPng && slot.picture == Picture::Placeholder {
+            // The source is back, its first frame is not here yet.
+            self.ring.release(pin);
+            self.wanted = true;
+            return None;
+        }
+        self.renderer.make(slot, form, fps);
+        let (serial, stamp, picture) = (slot.serial(), slot.stamp, slot.picture);
+        conn.had = serial;
+        let dropped = match conn.shown {
+            Some((seq, _)) if conn.is_viewer() => stamp.seq.saturating_sub(seq + 1),
+            _ => 0,
+        };
+        conn.skipped += dropped;
+        if picture == Picture::Depth {
+            conn.shown = Some((stamp.seq, stamp.captured.mono));
+        }
+        let age = match picture {
+            Picture::Depth => Some(millis(now.since(stamp.captured))),
+            Picture::Placeholder => self.age_ms(now),
+        };
+        let facts = PictureFacts {
+            captured_us: stamp.captured.wall_us,
+            seq: stamp.seq,
+            age_ms: age,
+            online: picture == Picture::Depth,
+            dropped,
+            min_mm: self.renderer.range().min_mm(),
+            max_mm: self.renderer.range().max_mm(),
+        };
+        Some((Body::Slot(pin, form), facts))
+    }
+
+    /// Answers with a body that is part of the program.
+    #[expect(clippy::too_many_arguments, reason = "one line of a response head each")]
+    fn answer(
+        &self,
+        conn: &mut Conn,
+        text: &mut Text,
+        request: http::Request,
+        status: Status,
+        content_type: &str,
+        fields: &str,
+        body: &'static [u8],
+    ) {
+        text.clear();
+        let length = body.len();
+        let written = http::write_head(text, status, content_type, length, request.keep_alive, fields);
+        debug_assert!(written.is_ok(), "RESPONSE_HEAD_MAX is too small");
+        let body = if request.head_only { Body::None } else { Body::Fixed(body) };
+        conn.out.begin(text.len(), body, b"", &self.ring);
+    }
+
+    /// Answers with what was written to `self.body`.
+    pub(super) fn answer_body(
+        &mut self,
+        conn: &mut Conn,
+        text: &mut Text,
+        request: http::Request,
+        status: Status,
+        content_type: &str,
+    ) {
+        text.clear();
+        let retry = if status == Status::Unavailable { "Retry-After: 1\r\n" } else { "" };
+        let length = self.body.len();
+        let mut written = http::write_head(text, status, content_type, length, request.keep_alive, retry);
+        if !request.head_only {
+            written = written.and_then(|()| text.write_bytes(self.body.bytes()));
+        }
+        debug_assert!(written.is_ok(), "a connection's text is too small");
+        conn.out.begin(text.len(), Body::None, b"", &self.ring);
+    }
+
+    fn unavailable(&mut self, conn: &mut Conn, text: &mut Text, request: http::Request, why: &str) {
+        self.body.clear();
+        // A short constant into room for a whole /state.
+        let _ = writeln!(self.body, "{}: {why}", Status::Unavailable.line());
+        self.answer_body(conn, text, request, Status::Unavailable, PLAIN);
+    }
+
+    /// Writes why the server is not ready, or that it is.
+    fn write_ready(&mut self, now: Now) -> Status {
+        let quiet = self.feed.quiet(now);
+        let unready = quiet > READY_WITHIN || (self.frame.is_none() && !self.feed.on_demand());
+        // Short texts into room for a whole /state.
+        let _ = match (unready, self.feed.gone(now)) {
+            (false, _) => writeln!(self.body, "ready"),
+            (true, Some(error)) => {
+                writeln!(self.body, "no frame for {:.1} s: {error}", quiet.as_secs_f64())
+            }
+            (true, None) => writeln!(self.body, "no frame yet"),
+        };
+        if unready { Status::Unavailable } else { Status::Ok }
+    }
+
+    /// Age of the newest frame from the source.
+    pub(super) fn age_ms(&self, now: Now) -> Option<u64> {
+        self.frame.map(|stamp| millis(now.since(stamp.captured)))
+    }
+}
+
+/// The header fields of a picture, as [`http::write_head`] takes them.
+struct Fields(PictureFacts);
+
+impl fmt::Display for Fields {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.write(f)
+    }
+}
+
+/// What came of serving a connection.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Verdict {
+    /// It waits for the peer or for a frame.
+    Idle,
+    /// It could go on, but others come first.
+    Busy,
+    /// `/state` is to be written for it.
+    State,
+    Close(Close),
+    Shutdown,
+}
+
+pub(super) fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A frame rate as the text block states it.
+fn rounded(fps: f64) -> u32 {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturating is meant")]
+    let whole = fps.round() as u32;
+    whole
+}
+
+/// Bytes read at once.
+const READ: usize = 4096;
+
+const PLAIN: &str = "text/plain; charset=utf-8";
+const HTML: &str = "text/html; charset=utf-8";
+pub(super) const JSON: &str = "application/json";
+/// The viewer page, complete in itself.
+const PAGE: &[u8] = include_bytes!("../../web/index.html");
+/// The page may load nothing but what this server has.
+const PAGE_FIELDS: &str = "Content-Security-Policy: default-src 'none'; script-src 'unsafe-inline'; \
+style-src 'unsafe-inline'; img-src 'self' blob: data:; connect-src 'self'\r\n";
