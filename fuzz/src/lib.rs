@@ -9,6 +9,7 @@
 //!
 //! Cuts are used over and over; without any, everything arrives at once.
 
+use depthcast::limits;
 use depthcast::proto::{Close, http, legacy};
 
 /// An input, taken apart.
@@ -47,7 +48,7 @@ impl<'a> Input<'a> {
 /// A conversation of the Python protocol: pictures sent, what came after them, and whether a stop was refused.
 ///
 /// # Panics
-/// If the machine is owed more than [`legacy::OWED_MAX`], or its room is not what is left of that.
+/// If the machine is owed more than [`limits::OWED_MAX`], or its room is not what is left of that.
 pub fn legacy_talk(input: Input) -> (usize, legacy::Next, bool) {
     let mut machine = legacy::Machine::default();
     let (mut pictures, mut obeyed, mut rest) = (0, true, input.bytes);
@@ -58,7 +59,7 @@ pub fn legacy_talk(input: Input) -> (usize, legacy::Next, bool) {
     {
         let offered = &rest[..rest.len().min(length)];
         let room = machine.room();
-        assert!(room <= usize::from(legacy::OWED_MAX));
+        assert!(room <= usize::from(limits::OWED_MAX));
         obeyed &= machine.receive(offered, input.may_stop);
         rest = &rest[offered.len().min(room)..];
         if machine.next() == legacy::Next::Picture && (sends || machine.room() == 0) {
@@ -76,7 +77,7 @@ pub fn legacy_talk(input: Input) -> (usize, legacy::Next, bool) {
         machine.sent();
         owed += 1;
     }
-    assert!(owed <= usize::from(legacy::OWED_MAX), "{owed} replies were owed");
+    assert!(owed <= usize::from(limits::OWED_MAX), "{owed} replies were owed");
     (pictures + owed, machine.next(), !obeyed)
 }
 
@@ -110,7 +111,7 @@ pub fn http_talk(input: Input) -> (Vec<http::Request>, http::Next) {
                     let mut head = String::new();
                     http::write_head(&mut head, status, "text/plain", why.len(), request.keep_alive, "")
                         .expect("a String");
-                    assert!(head.len() <= http::RESPONSE_HEAD_MAX);
+                    assert!(head.len() <= limits::RESPONSE_HEAD_MAX);
                 }
                 requests.push(request);
                 machine.sent();

@@ -1,0 +1,17 @@
+//! A configuration that is good means the same when what `check` prints of it is read again.
+#![no_main]
+
+use clap::Parser;
+use depthcast::config::{Cli, Config};
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let command = Cli::try_parse_from(["depthcast", "demo"]).expect("good").command;
+    if let Ok(file) = Config::parse(text, "fuzz.toml")
+        && let Ok(config) = Config::decide(&command, file)
+    {
+        let printed = config.to_string();
+        let again = Config::parse(&printed, "printed.toml").expect("what check prints is good");
+        assert_eq!(Config::decide(&command, again).expect("and means something").to_string(), printed);
+    }
+});
