@@ -1,0 +1,1 @@
+//! Vectors from the sensor's description, and kernels against the reference.
