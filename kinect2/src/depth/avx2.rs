@@ -255,11 +255,6 @@ impl Mask for M32x8 {
     }
 
     #[inline(always)]
-    fn or(self, other: Self) -> Self {
-        M32x8(avx2!(_mm256_or_ps(self.0, other.0)))
-    }
-
-    #[inline(always)]
     fn any(self) -> bool {
         avx2!(_mm256_movemask_ps(self.0)) != 0
     }

@@ -129,6 +129,9 @@ pub(super) fn vectors<S: Simd>(
 ) {
     let saturated_from = s.splat(f32::from(SATURATED));
     let root3 = s.splat(3.0_f32.sqrt());
+    // Three equal exposures other than 0 leave no vector here. The rounded steps of 120° leave libfreenect2 one of about
+    // this length, and it matters to the bilateral filter whether there is one.
+    let ambient = s.splat(1e-7);
     let tiny = s.splat(TINY);
     let strong_from = s.splat(STRONG_SQUARED);
     let scale = s.splat(AMPLITUDE_SCALE);
@@ -141,7 +144,8 @@ pub(super) fn vectors<S: Simd>(
             let (m0, m1, m2) = (s.load_i16(m0, i), s.load_i16(m1, i), s.load_i16(m2, i));
             let (cos, sin) = (s.load(cos, i), s.load(sin, i));
             let saturated = saturated_from.le(m0.max(m1).max(m2));
-            let even = (m0 + m0) - (m1 + m2);
+            let pair = m1 + m2;
+            let even = (m0 + pair).mul_add(ambient, (m0 + m0) - pair);
             let odd = (m1 - m2) * root3;
             let a = odd.mul_add(sin, even * cos).without(saturated);
             let b = odd.mul_sub_from(cos, even * sin).without(saturated);

@@ -123,7 +123,6 @@ pub(super) trait Float:
 /// One truth value a lane.
 pub(super) trait Mask: Copy {
     fn and(self, other: Self) -> Self;
-    fn or(self, other: Self) -> Self;
     fn any(self) -> bool;
     fn all(self) -> bool;
 }

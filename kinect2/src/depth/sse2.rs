@@ -240,11 +240,6 @@ impl Mask for M32x4 {
     }
 
     #[inline(always)]
-    fn or(self, other: Self) -> Self {
-        M32x4(sse2!(_mm_or_ps(self.0, other.0)))
-    }
-
-    #[inline(always)]
     fn any(self) -> bool {
         sse2!(_mm_movemask_ps(self.0)) != 0
     }
