@@ -9,6 +9,20 @@ const TINY: f32 = 1e-30;
 /// Farther than any depth.
 const FAR: f32 = 1e9;
 
+/// The body once for each plane, with the plane as a constant: every address is then a row's plus a constant, where a
+/// variable would cost a register for each of the forty loads of a filter.
+macro_rules! each_plane {
+    ($plane:ident, $body:block) => {
+        each_plane!($plane, $body, 0, 1, 2, 3);
+    };
+    ($plane:ident, $body:block, $($number:literal),+) => {
+        $({
+            const $plane: usize = $number;
+            $body
+        })+
+    };
+}
+
 /// P0 of a row and frequency as waves: half the frequency's scale times cos q and -sin q. Steps of 120° leave
 /// `a = (2 m0 - m1 - m2) C + √3 (m1 - m2) S` and `b = (2 m0 - m1 - m2) S - √3 (m1 - m2) C` of the three products.
 #[derive(Clone)]
@@ -136,9 +150,9 @@ pub(super) fn vectors<S: Simd>(
     let strong_from = s.splat(STRONG_SQUARED);
     let scale = s.splat(AMPLITUDE_SCALE);
     let white = s.splat(SATURATED_AMPLITUDE);
-    for j in 0..4 {
-        let (m0, m1, m2) = (m[0].plane(j), m[1].plane(j), m[2].plane(j));
-        let (cos, sin) = (waves.cos.plane(j), waves.sin.plane(j));
+    each_plane!(J, {
+        let (m0, m1, m2) = (m[0].plane(J), m[1].plane(J), m[2].plane(J));
+        let (cos, sin) = (waves.cos.plane(J), waves.sin.plane(J));
         let mut i = 0;
         while i < PLANE {
             let (m0, m1, m2) = (s.load_i16(m0, i), s.load_i16(m1, i), s.load_i16(m2, i));
@@ -149,30 +163,30 @@ pub(super) fn vectors<S: Simd>(
             let odd = (m1 - m2) * root3;
             let a = odd.mul_add(sin, even * cos).without(saturated);
             let b = odd.mul_sub_from(cos, even * sin).without(saturated);
-            s.store(a, out.a.plane_mut(j), i);
-            s.store(b, out.b.plane_mut(j), i);
+            s.store(a, out.a.plane_mut(J), i);
+            s.store(b, out.b.plane_mut(J), i);
             let squared = a.mul_add(a, b * b);
             let reciprocal = squared.max(tiny).rsqrt();
             if let Some(units) = units.as_deref_mut() {
-                s.store(a * reciprocal, units.a.plane_mut(j), i);
-                s.store(b * reciprocal, units.b.plane_mut(j), i);
-                s.store_mask(strong_from.le(squared), units.strong.plane_mut(j), i);
+                s.store(a * reciprocal, units.a.plane_mut(J), i);
+                s.store(b * reciprocal, units.b.plane_mut(J), i);
+                s.store_mask(strong_from.le(squared), units.strong.plane_mut(J), i);
             }
             if let Some(infrared) = infrared.as_deref_mut() {
                 let amplitude = white.or(saturated, squared * reciprocal * scale);
                 let sum = match frequency {
                     0 => amplitude,
-                    1 => amplitude + s.load(infrared.plane(j), i),
+                    1 => amplitude + s.load(infrared.plane(J), i),
                     _ => {
-                        let sum = amplitude + s.load(infrared.plane(j), i);
+                        let sum = amplitude + s.load(infrared.plane(J), i);
                         (sum * s.splat(0.333_333_3 * INFRARED_SCALE)).min(white)
                     }
                 };
-                s.store(sum, infrared.plane_mut(j), i);
+                s.store(sum, infrared.plane_mut(J), i);
             }
             i += S::N;
         }
-    }
+    });
 }
 
 /// `exp(-DISTANCE_DECAY · distance)` of two unit vectors with this cosine between them, for -1 to 1: the eighth power of a
@@ -195,10 +209,10 @@ fn likeness<S: Simd>(s: S, cosine: S::F) -> S::F {
 /// The likeness of each pixel of a row to its right neighbour.
 #[inline(always)]
 pub(super) fn like_right<S: Simd>(s: S, row: &Units, out: &mut Likeness) {
-    for j in 0..4 {
-        let (a, b) = (row.a.plane(j), row.b.plane(j));
-        let (right_a, right_b) = (row.a.right(j), row.b.right(j));
-        let out = out.right.plane_mut(j);
+    each_plane!(J, {
+        let (a, b) = (row.a.plane(J), row.b.plane(J));
+        let (right_a, right_b) = (row.a.right(J), row.b.right(J));
+        let out = out.right.plane_mut(J);
         let mut i = 0;
         while i < PLANE {
             let cosine =
@@ -206,29 +220,29 @@ pub(super) fn like_right<S: Simd>(s: S, row: &Units, out: &mut Likeness) {
             s.store(likeness(s, cosine), out, i);
             i += S::N;
         }
-    }
+    });
 }
 
 /// The likeness of each pixel of a row to its three neighbours in the row below.
 #[inline(always)]
 pub(super) fn like_down<S: Simd>(s: S, row: &Units, below: &Units, out: &mut Likeness) {
-    for j in 0..4 {
-        let (a, b) = (row.a.plane(j), row.b.plane(j));
-        let (left_a, left_b) = (below.a.left(j), below.b.left(j));
-        let (down_a, down_b) = (below.a.plane(j), below.b.plane(j));
-        let (right_a, right_b) = (below.a.right(j), below.b.right(j));
+    each_plane!(J, {
+        let (a, b) = (row.a.plane(J), row.b.plane(J));
+        let (left_a, left_b) = (below.a.left(J), below.b.left(J));
+        let (down_a, down_b) = (below.a.plane(J), below.b.plane(J));
+        let (right_a, right_b) = (below.a.right(J), below.b.right(J));
         let mut i = 0;
         while i < PLANE {
             let (a, b) = (s.load(a, i), s.load(b, i));
             let left = a.mul_add(s.load(left_a, i), b * s.load(left_b, i));
             let down = a.mul_add(s.load(down_a, i), b * s.load(down_b, i));
             let right = a.mul_add(s.load(right_a, i), b * s.load(right_b, i));
-            s.store(likeness(s, left), out.down_left.plane_mut(j), i);
-            s.store(likeness(s, down), out.down.plane_mut(j), i);
-            s.store(likeness(s, right), out.down_right.plane_mut(j), i);
+            s.store(likeness(s, left), out.down_left.plane_mut(J), i);
+            s.store(likeness(s, down), out.down.plane_mut(J), i);
+            s.store(likeness(s, right), out.down_right.plane_mut(J), i);
             i += S::N;
         }
-    }
+    });
 }
 
 /// Sums over three rows of the strong unit vectors and of their number; see `bilateral`.
@@ -247,26 +261,26 @@ impl Columns {
 #[inline(always)]
 fn columns<S: Simd>(s: S, units: [&Units; 3], out: &mut Columns) {
     let one = s.splat(1.0);
-    for j in 0..4 {
+    each_plane!(J, {
         let mut i = 0;
         while i < PLANE {
             let [m0, m1, m2] = [
-                s.load_mask(units[0].strong.plane(j), i),
-                s.load_mask(units[1].strong.plane(j), i),
-                s.load_mask(units[2].strong.plane(j), i),
+                s.load_mask(units[0].strong.plane(J), i),
+                s.load_mask(units[1].strong.plane(J), i),
+                s.load_mask(units[2].strong.plane(J), i),
             ];
-            let a = s.load(units[0].a.plane(j), i).only(m0)
-                + s.load(units[1].a.plane(j), i).only(m1)
-                + s.load(units[2].a.plane(j), i).only(m2);
-            let b = s.load(units[0].b.plane(j), i).only(m0)
-                + s.load(units[1].b.plane(j), i).only(m1)
-                + s.load(units[2].b.plane(j), i).only(m2);
-            s.store(a, out.a.plane_mut(j), i);
-            s.store(b, out.b.plane_mut(j), i);
-            s.store(one.only(m0) + one.only(m1) + one.only(m2), out.count.plane_mut(j), i);
+            let a = s.load(units[0].a.plane(J), i).only(m0)
+                + s.load(units[1].a.plane(J), i).only(m1)
+                + s.load(units[2].a.plane(J), i).only(m2);
+            let b = s.load(units[0].b.plane(J), i).only(m0)
+                + s.load(units[1].b.plane(J), i).only(m1)
+                + s.load(units[2].b.plane(J), i).only(m2);
+            s.store(a, out.a.plane_mut(J), i);
+            s.store(b, out.b.plane_mut(J), i);
+            s.store(one.only(m0) + one.only(m1) + one.only(m2), out.count.plane_mut(J), i);
             i += S::N;
         }
-    }
+    });
 }
 
 /// The bilateral filter of one row and frequency.
@@ -294,12 +308,12 @@ pub(super) fn bilateral<S: Simd>(
     let [up, row, down] = vectors;
     let [unit_up, unit, unit_down] = units;
     let [like_up, like] = like;
-    for j in 0..4 {
+    each_plane!(J, {
         let mut i = 0;
         while i < PLANE {
-            let strong = s.load_mask(unit.strong.plane(j), i);
-            let (a, b) = (s.load(row.a.plane(j), i), s.load(row.b.plane(j), i));
-            let (unit_a, unit_b) = (s.load(unit.a.plane(j), i), s.load(unit.b.plane(j), i));
+            let strong = s.load_mask(unit.strong.plane(J), i);
+            let (a, b) = (s.load(row.a.plane(J), i), s.load(row.b.plane(J), i));
+            let (unit_a, unit_b) = (s.load(unit.a.plane(J), i), s.load(unit.b.plane(J), i));
             let (mut out_a, mut out_b) = (s.splat(0.0), s.splat(0.0));
             let mut off_edge = 0;
             if strong.any() {
@@ -308,20 +322,20 @@ pub(super) fn bilateral<S: Simd>(
                 // Adds the neighbour that `$at` finds in a row, if it is strong.
                 macro_rules! add {
                     ($w:ident, $a:ident, $b:ident, $like:expr, $units:expr, $vectors:expr, $at:ident) => {
-                        let like = s.load($like, i).only(s.load_mask($units.strong.$at(j), i));
+                        let like = s.load($like, i).only(s.load_mask($units.strong.$at(J), i));
                         $w = $w + like;
-                        $a = like.mul_add(s.load($vectors.a.$at(j), i), $a);
-                        $b = like.mul_add(s.load($vectors.b.$at(j), i), $b);
+                        $a = like.mul_add(s.load($vectors.a.$at(J), i), $a);
+                        $b = like.mul_add(s.load($vectors.b.$at(J), i), $b);
                     };
                 }
-                add!(corner_w, corner_a, corner_b, like_up.down_right.left(j), unit_up, up, left);
-                add!(side_w, side_a, side_b, like_up.down.plane(j), unit_up, up, plane);
-                add!(corner_w, corner_a, corner_b, like_up.down_left.right(j), unit_up, up, right);
-                add!(side_w, side_a, side_b, like.right.left(j), unit, row, left);
-                add!(side_w, side_a, side_b, like.right.plane(j), unit, row, right);
-                add!(corner_w, corner_a, corner_b, like.down_left.plane(j), unit_down, down, left);
-                add!(side_w, side_a, side_b, like.down.plane(j), unit_down, down, plane);
-                add!(corner_w, corner_a, corner_b, like.down_right.plane(j), unit_down, down, right);
+                add!(corner_w, corner_a, corner_b, like_up.down_right.left(J), unit_up, up, left);
+                add!(side_w, side_a, side_b, like_up.down.plane(J), unit_up, up, plane);
+                add!(corner_w, corner_a, corner_b, like_up.down_left.right(J), unit_up, up, right);
+                add!(side_w, side_a, side_b, like.right.left(J), unit, row, left);
+                add!(side_w, side_a, side_b, like.right.plane(J), unit, row, right);
+                add!(corner_w, corner_a, corner_b, like.down_left.plane(J), unit_down, down, left);
+                add!(side_w, side_a, side_b, like.down.plane(J), unit_down, down, plane);
+                add!(corner_w, corner_a, corner_b, like.down_right.plane(J), unit_down, down, right);
                 let (corner, side, centre) = (s.splat(GAUSS_CORNER), s.splat(GAUSS_SIDE), s.splat(GAUSS_CENTRE));
                 let weight = corner_w.mul_add(corner, side_w.mul_add(side, centre));
                 let reciprocal = s.splat(1.0) / weight;
@@ -330,9 +344,9 @@ pub(super) fn bilateral<S: Simd>(
 
                 macro_rules! sum {
                     ($field:ident) => {
-                        s.load(scratch.$field.left(j), i)
-                            + s.load(scratch.$field.plane(j), i)
-                            + s.load(scratch.$field.right(j), i)
+                        s.load(scratch.$field.left(J), i)
+                            + s.load(scratch.$field.plane(J), i)
+                            + s.load(scratch.$field.right(J), i)
                     };
                 }
                 // The centre itself adds 1 to the number and 1 to the product.
@@ -348,9 +362,9 @@ pub(super) fn bilateral<S: Simd>(
                 let mut lengths = unit_a.mul_add(unit_a, unit_b * unit_b);
                 macro_rules! add {
                     ($a:ident, $b:ident, $units:expr, $vectors:expr, $at:ident) => {
-                        $a = $a + s.load($vectors.a.$at(j), i);
-                        $b = $b + s.load($vectors.b.$at(j), i);
-                        let (unit_a, unit_b) = (s.load($units.a.$at(j), i), s.load($units.b.$at(j), i));
+                        $a = $a + s.load($vectors.a.$at(J), i);
+                        $b = $b + s.load($vectors.b.$at(J), i);
+                        let (unit_a, unit_b) = (s.load($units.a.$at(J), i), s.load($units.b.$at(J), i));
                         sum_a = sum_a + unit_a;
                         sum_b = sum_b + unit_b;
                         lengths = unit_a.mul_add(unit_a, unit_b.mul_add(unit_b, lengths));
@@ -375,12 +389,12 @@ pub(super) fn bilateral<S: Simd>(
                 out_a = out_a.or(strong, weak_a);
                 out_b = out_b.or(strong, weak_b);
             }
-            s.store(out_a, out.a.plane_mut(j), i);
-            s.store(out_b, out.b.plane_mut(j), i);
-            not_edge[(j * PLANE + i) / S::N] &= off_edge;
+            s.store(out_a, out.a.plane_mut(J), i);
+            s.store(out_b, out.b.plane_mut(J), i);
+            not_edge[(J * PLANE + i) / S::N] &= off_edge;
             i += S::N;
         }
-    }
+    });
 }
 
 /// Phase of a vector in turns, 0 to 1, within 2e-8 turns and rounding.
@@ -400,14 +414,7 @@ fn turns<S: Simd>(s: S, a: S::F, b: S::F) -> S::F {
     let (x, y) = (a.abs(), b.abs());
     let slope = x.min(y) / x.max(y).max(s.splat(TINY));
     let square = slope * slope;
-    let mut turn = s.splat(TERMS[7]);
-    turn = turn.mul_add(square, s.splat(TERMS[6]));
-    turn = turn.mul_add(square, s.splat(TERMS[5]));
-    turn = turn.mul_add(square, s.splat(TERMS[4]));
-    turn = turn.mul_add(square, s.splat(TERMS[3]));
-    turn = turn.mul_add(square, s.splat(TERMS[2]));
-    turn = turn.mul_add(square, s.splat(TERMS[1]));
-    turn = turn.mul_add(square, s.splat(TERMS[0]));
+    let mut turn = eight_terms(s, square, &TERMS);
     turn = turn * slope;
     turn = (s.splat(0.25) - turn).or(x.lt(y), turn);
     turn = (s.splat(0.5) - turn).or(a.lt(zero), turn);
@@ -437,34 +444,51 @@ fn limit_squared<S: Simd>(s: S, amplitude: S::F) -> S::F {
     ];
     let at = amplitude.max(s.splat(LIMIT_FROM)).min(s.splat(LIMIT_TO));
     let at = (at - s.splat(MIDDLE)) * s.splat(1.0 / HALF);
-    let mut limit = s.splat(TERMS[9]);
-    limit = limit.mul_add(at, s.splat(TERMS[8]));
-    limit = limit.mul_add(at, s.splat(TERMS[7]));
-    limit = limit.mul_add(at, s.splat(TERMS[6]));
-    limit = limit.mul_add(at, s.splat(TERMS[5]));
-    limit = limit.mul_add(at, s.splat(TERMS[4]));
-    limit = limit.mul_add(at, s.splat(TERMS[3]));
-    limit = limit.mul_add(at, s.splat(TERMS[2]));
-    limit = limit.mul_add(at, s.splat(TERMS[1]));
-    limit.mul_add(at, s.splat(TERMS[0]))
+    let [low @ .., c8, c9] = TERMS;
+    let square = at * at;
+    let fourth = square * square;
+    s.splat(c9).mul_add(at, s.splat(c8)).mul_add(fourth * fourth, eight_terms(s, at, &low))
 }
 
-/// The three frequencies' vectors to depth.
+/// A polynomial of eight terms, lowest first, in a tree: half the delay of one after the other.
 #[inline(always)]
-pub(super) fn surface<S: Simd>(s: S, v: [&Vectors; 3], rays: &Rays, not_edge: &NotEdge, out: &mut Surface) {
-    let zero = s.splat(0.0);
-    let half = s.splat(0.5);
+fn eight_terms<S: Simd>(s: S, x: S::F, terms: &[f32; 8]) -> S::F {
+    let p0 = s.splat(terms[1]).mul_add(x, s.splat(terms[0]));
+    let p1 = s.splat(terms[3]).mul_add(x, s.splat(terms[2]));
+    let p2 = s.splat(terms[5]).mul_add(x, s.splat(terms[4]));
+    let p3 = s.splat(terms[7]).mul_add(x, s.splat(terms[6]));
+    let square = x * x;
+    p3.mul_add(square, p2).mul_add(square * square, p1.mul_add(square, p0))
+}
+
+/// Phases of a row, each in laps of the common unit, and the disagreement that they are allowed.
+#[derive(Clone)]
+pub(super) struct Phases {
+    t: [Row<f32>; 3],
+    /// Squared, rad²; negative where the pixel is too dark.
+    limit: Row<f32>,
+}
+
+impl Phases {
+    pub(super) const ZERO: Self =
+        Phases { t: [Row::filled(0.0), Row::filled(0.0), Row::filled(0.0)], limit: Row::filled(0.0) };
+}
+
+/// The three frequencies' vectors to phases and `amplitude`. Apart from `surface` because the two together are longer than
+/// what a processor looks ahead: it would wait out one vector after the other.
+#[inline(always)]
+fn phases<S: Simd>(s: S, v: [&Vectors; 3], out: &mut Phases, amplitude_out: &mut Row<f32>) {
     let tiny = s.splat(TINY);
     let scale = s.splat(AMPLITUDE_SCALE);
-    let third = s.splat(0.333_333);
-    let [c0, c1, c2] = IDEAL_PHASE.map(|c| c * std::f32::consts::TAU);
-    let (c0, c1, c2) = (s.splat(c0), s.splat(c1), s.splat(c2));
-    for j in 0..4 {
+    each_plane!(J, {
         let mut i = 0;
         while i < PLANE {
-            let (a0, b0) = (s.load(v[0].a.plane(j), i), s.load(v[0].b.plane(j), i));
-            let (a1, b1) = (s.load(v[1].a.plane(j), i), s.load(v[1].b.plane(j), i));
-            let (a2, b2) = (s.load(v[2].a.plane(j), i), s.load(v[2].b.plane(j), i));
+            let (a0, b0) = (s.load(v[0].a.plane(J), i), s.load(v[0].b.plane(J), i));
+            let (a1, b1) = (s.load(v[1].a.plane(J), i), s.load(v[1].b.plane(J), i));
+            let (a2, b2) = (s.load(v[2].a.plane(J), i), s.load(v[2].b.plane(J), i));
+            s.store(turns(s, a0, b0) * s.splat(LAPS[0]), out.t[0].plane_mut(J), i);
+            s.store(turns(s, a1, b1) * s.splat(LAPS[1]), out.t[1].plane_mut(J), i);
+            s.store(turns(s, a2, b2) * s.splat(LAPS[2]), out.t[2].plane_mut(J), i);
             let squared0 = a0.mul_add(a0, b0 * b0);
             let squared1 = a1.mul_add(a1, b1 * b1);
             let squared2 = a2.mul_add(a2, b2 * b2);
@@ -475,10 +499,36 @@ pub(super) fn surface<S: Simd>(s: S, v: [&Vectors; 3], rays: &Rays, not_edge: &N
             let least = amplitude0.min(amplitude1).min(amplitude2);
             let most = amplitude0.max(amplitude1).max(amplitude2);
             let lit = s.splat(MIN_AMPLITUDE).le(least).and(s.splat(MIN_AMPLITUDE_SUM).le(amplitude));
+            s.store(amplitude, amplitude_out.plane_mut(J), i);
+            s.store(limit_squared(s, most).or(lit, s.splat(-1.0)), out.limit.plane_mut(J), i);
+            i += S::N;
+        }
+    });
+}
 
-            let t0 = turns(s, a0, b0) * s.splat(LAPS[0]);
-            let t1 = turns(s, a1, b1) * s.splat(LAPS[1]);
-            let t2 = turns(s, a2, b2) * s.splat(LAPS[2]);
+/// The three frequencies' vectors to depth.
+#[inline(always)]
+pub(super) fn surface<S: Simd>(
+    s: S,
+    v: [&Vectors; 3],
+    rays: &Rays,
+    not_edge: &NotEdge,
+    scratch: &mut Phases,
+    out: &mut Surface,
+) {
+    phases(s, v, scratch, &mut out.amplitude);
+    let scratch = &*scratch;
+    let zero = s.splat(0.0);
+    let half = s.splat(0.5);
+    let third = s.splat(0.333_333);
+    let [c0, c1, c2] = IDEAL_PHASE.map(|c| c * std::f32::consts::TAU);
+    let (c0, c1, c2) = (s.splat(c0), s.splat(c1), s.splat(c2));
+    each_plane!(J, {
+        let mut i = 0;
+        while i < PLANE {
+            let t0 = s.load(scratch.t[0].plane(J), i);
+            let t1 = s.load(scratch.t[1].plane(J), i);
+            let t2 = s.load(scratch.t[2].plane(J), i);
             let u = (t1 - t0).mul_add(third, half).floor().mul_add(s.splat(LAPS[0]), t0);
             let gap = half * (u - t2).abs();
             let gap = gap - gap.floor();
@@ -494,20 +544,19 @@ pub(super) fn surface<S: Simd>(s: S, v: [&Vectors; 3], rays: &Rays, not_edge: &N
             let e1 = s0.mul_sub_from(c0, s2 * c1);
             let e2 = s1.mul_sub_from(c1, s0 * c2);
             let error = e0.mul_add(e0, e1.mul_add(e1, e2 * e2));
-            let agreed = error.le(limit_squared(s, most));
+            let agreed = error.le(s.load(scratch.limit.plane(J), i));
 
-            let parallax = s.load(rays.parallax.plane(j), i);
-            let seen = lit.and(agreed).and(zero.lt(p)).and(parallax.lt(p));
+            let parallax = s.load(rays.parallax.plane(J), i);
+            let seen = agreed.and(zero.lt(p)).and(parallax.lt(p));
             // The smallest difference of two floats keeps this finite; where nothing is seen it is masked.
-            let depth = (s.load(rays.z.plane(j), i) * p * p / (p - parallax)).only(seen);
-            let counts = seen.and(s.mask(not_edge[(j * PLANE + i) / S::N]));
-            s.store(depth, out.depth.plane_mut(j), i);
-            s.store(depth.or(counts, s.splat(FAR)), out.near.plane_mut(j), i);
-            s.store(depth.only(counts), out.far.plane_mut(j), i);
-            s.store(amplitude, out.amplitude.plane_mut(j), i);
+            let depth = (s.load(rays.z.plane(J), i) * p * p / (p - parallax)).only(seen);
+            let counts = seen.and(s.mask(not_edge[(J * PLANE + i) / S::N]));
+            s.store(depth, out.depth.plane_mut(J), i);
+            s.store(depth.or(counts, s.splat(FAR)), out.near.plane_mut(J), i);
+            s.store(depth.only(counts), out.far.plane_mut(J), i);
             i += S::N;
         }
-    }
+    });
 }
 
 /// Nearest, farthest, and sums of amplitudes and their squares over three rows.
@@ -530,23 +579,23 @@ impl Extremes {
 
 #[inline(always)]
 fn extremes<S: Simd>(s: S, rows: [&Surface; 3], out: &mut Extremes) {
-    for j in 0..4 {
+    each_plane!(J, {
         let mut i = 0;
         while i < PLANE {
-            let near = s.load(rows[0].near.plane(j), i);
-            let near = near.min(s.load(rows[1].near.plane(j), i)).min(s.load(rows[2].near.plane(j), i));
-            let far = s.load(rows[0].far.plane(j), i);
-            let far = far.max(s.load(rows[1].far.plane(j), i)).max(s.load(rows[2].far.plane(j), i));
-            let a0 = s.load(rows[0].amplitude.plane(j), i);
-            let a1 = s.load(rows[1].amplitude.plane(j), i);
-            let a2 = s.load(rows[2].amplitude.plane(j), i);
-            s.store(near, out.near.plane_mut(j), i);
-            s.store(far, out.far.plane_mut(j), i);
-            s.store(a0 + a1 + a2, out.sum.plane_mut(j), i);
-            s.store(a0.mul_add(a0, a1.mul_add(a1, a2 * a2)), out.squares.plane_mut(j), i);
+            let near = s.load(rows[0].near.plane(J), i);
+            let near = near.min(s.load(rows[1].near.plane(J), i)).min(s.load(rows[2].near.plane(J), i));
+            let far = s.load(rows[0].far.plane(J), i);
+            let far = far.max(s.load(rows[1].far.plane(J), i)).max(s.load(rows[2].far.plane(J), i));
+            let a0 = s.load(rows[0].amplitude.plane(J), i);
+            let a1 = s.load(rows[1].amplitude.plane(J), i);
+            let a2 = s.load(rows[2].amplitude.plane(J), i);
+            s.store(near, out.near.plane_mut(J), i);
+            s.store(far, out.far.plane_mut(J), i);
+            s.store(a0 + a1 + a2, out.sum.plane_mut(J), i);
+            s.store(a0.mul_add(a0, a1.mul_add(a1, a2 * a2)), out.squares.plane_mut(J), i);
             i += S::N;
         }
-    }
+    });
 }
 
 /// The edge filter of an inner row, which also keeps the range.
@@ -567,18 +616,18 @@ pub(super) fn edge<S: Simd>(
     // The deviation threshold, times nine, of a mean that is a ninth of the sum.
     let deviation = s.splat(EDGE_DEVIATION);
     let min_sum = s.splat(9.0 * EDGE_MIN_MEAN);
-    for j in 0..4 {
+    each_plane!(J, {
         let mut i = 0;
         while i < PLANE {
             macro_rules! window {
                 ($field:ident, $combine:ident) => {{
-                    let left = s.load(scratch.$field.left(j), i);
-                    let right = s.load(scratch.$field.right(j), i);
-                    s.load(scratch.$field.plane(j), i).$combine(left).$combine(right)
+                    let left = s.load(scratch.$field.left(J), i);
+                    let right = s.load(scratch.$field.right(J), i);
+                    s.load(scratch.$field.plane(J), i).$combine(left).$combine(right)
                 }};
             }
             use std::ops::Add;
-            let depth = s.load(rows[1].depth.plane(j), i);
+            let depth = s.load(rows[1].depth.plane(J), i);
             let to_near = depth - window!(near, min).min(depth);
             let to_far = window!(far, max).max(depth) - depth;
             let sum = window!(sum, add);
@@ -589,25 +638,25 @@ pub(super) fn edge<S: Simd>(
                 .and(s.splat(EDGE_CLOSE_DELTA).lt(to_near))
                 .and(s.splat(EDGE_FAR_DELTA).lt(to_far))
                 .and(s.splat(EDGE_MAX_DELTA).lt(to_near.max(to_far)));
-            let kept = least.le(depth).and(depth.le(most)).and(s.mask(not_edge[(j * PLANE + i) / S::N]));
-            s.store(depth.only(kept).without(flying), out.plane_mut(j), i);
+            let kept = least.le(depth).and(depth.le(most)).and(s.mask(not_edge[(J * PLANE + i) / S::N]));
+            s.store(depth.only(kept).without(flying), out.plane_mut(J), i);
             i += S::N;
         }
-    }
+    });
 }
 
 /// The edge filter of the first and last row: the range alone.
 #[inline(always)]
 pub(super) fn range<S: Simd>(s: S, settings: &Settings, row: &Row<f32>, out: &mut Row<f32>) {
     let (least, most) = (s.splat(f32::from(settings.min_mm)), s.splat(f32::from(settings.max_mm)));
-    for j in 0..4 {
+    each_plane!(J, {
         let mut i = 0;
         while i < PLANE {
-            let depth = s.load(row.plane(j), i);
-            s.store(depth.only(least.le(depth).and(depth.le(most))), out.plane_mut(j), i);
+            let depth = s.load(row.plane(J), i);
+            s.store(depth.only(least.le(depth).and(depth.le(most))), out.plane_mut(J), i);
             i += S::N;
         }
-    }
+    });
 }
 
 /// A finished row as integers in image order: values from `least` to `most` plus `add`, truncated, others 0.
@@ -615,15 +664,15 @@ pub(super) fn range<S: Simd>(s: S, settings: &Settings, row: &Row<f32>, out: &mu
 pub(super) fn emit<S: Simd>(s: S, row: &Row<f32>, least: f32, most: f32, add: f32, mirror: bool, out: &mut [u16]) {
     let (least, most, add, zero) = (s.splat(least), s.splat(most), s.splat(add), s.splat(0.0));
     let mut planes = Row::filled(0_u16);
-    for j in 0..4 {
+    each_plane!(J, {
         let mut i = 0;
         while i < PLANE {
-            let value = s.load(row.plane(j), i);
+            let value = s.load(row.plane(J), i);
             let kept = least.le(value).and(value.le(most));
-            s.store_u16((value + add).only(kept).max(zero), planes.plane_mut(j), i);
+            s.store_u16((value + add).only(kept).max(zero), planes.plane_mut(J), i);
             i += S::N;
         }
-    }
+    });
     let [p0, p1, p2, p3] = [planes.plane(0), planes.plane(1), planes.plane(2), planes.plane(3)];
     let quads = out.chunks_exact_mut(4);
     if mirror {

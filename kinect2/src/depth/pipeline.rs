@@ -5,7 +5,7 @@
 //! stages a row lives in one of eight slots, four for each half: what is needed again is still in the cache.
 
 use super::kernels::{
-    self, Columns, Extremes, Likeness, NotEdge, Rays, Surface, Units, Vectors, Waves,
+    self, Columns, Extremes, Likeness, NotEdge, Phases, Rays, Surface, Units, Vectors, Waves,
 };
 use super::simd::{PACKED, Row, Simd};
 use super::{HEIGHT, PIXELS, ROW_BYTES, Settings, Tables, UNAMBIGUOUS_MM, WIDTH, image_row};
@@ -38,7 +38,8 @@ pub(super) struct Pipeline {
     filtered: [Vec<Vectors>; 2],
     last_filtered: Vectors,
     not_edge: Vec<NotEdge>,
-    // Edge filter.
+    // Unwrapping and edge filter.
+    phases: Phases,
     surfaces: Vec<Surface>,
     extremes: Extremes,
     // Outputs, by image row.
@@ -65,6 +66,7 @@ impl Pipeline {
             filtered: [(); 2].map(|()| vec![Vectors::ZERO; HEIGHT]),
             last_filtered: Vectors::ZERO,
             not_edge: vec![[0; WIDTH / 4]; HEIGHT],
+            phases: Phases::ZERO,
             surfaces: vec![Surface::ZERO; SLOTS],
             extremes: Extremes::ZERO,
             depth: vec![Row::filled(0.0); HEIGHT],
@@ -221,7 +223,7 @@ fn smooth<S: Simd>(s: S, p: &mut Pipeline, settings: &Settings, frequency: usize
 fn resolve<S: Simd>(s: S, p: &mut Pipeline, settings: &Settings, row: usize) {
     let vectors = [&p.filtered[0][row], &p.filtered[1][row], &p.last_filtered];
     let surface = &mut p.surfaces[slot(row)];
-    kernels::surface(s, vectors, &p.rays[row], &p.not_edge[row], surface);
+    kernels::surface(s, vectors, &p.rays[row], &p.not_edge[row], &mut p.phases, surface);
     if !settings.edge {
         p.depth[row] = surface.depth;
     }
