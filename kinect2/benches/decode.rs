@@ -19,7 +19,10 @@ use std::time::{Duration, Instant};
 const FRAMES: [&str; 4] = ["00_clean", "01_scene", "02_saturated", "05_mixed_edges"];
 
 fn main() {
-    let count = std::env::args().filter_map(|argument| argument.parse().ok()).next().unwrap_or(100);
+    let count = std::env::args()
+        .filter_map(|argument| argument.parse().ok())
+        .next()
+        .unwrap_or(100);
     let data = std::env::var_os("DEPTHCAST_DATA").map_or_else(
         || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/data"),
         PathBuf::from,
@@ -31,15 +34,23 @@ fn main() {
     });
 
     if let Ok(name) = std::env::var("KINECT2_ONCE") {
-        let kernel = Kernel::ALL.into_iter().find(|kernel| format!("{kernel:?}").eq_ignore_ascii_case(&name));
+        let kernel = Kernel::ALL
+            .into_iter()
+            .find(|kernel| format!("{kernel:?}").eq_ignore_ascii_case(&name));
         let kernel = kernel.expect("KINECT2_ONCE names a kernel");
         time(&tables, with_filters(true), kernel, &frames[0].1, count);
         return;
     }
 
-    println!("ms a frame, median (least) of {count}; last row and finish: {:?}, median", Kernel::best());
+    println!(
+        "ms a frame, median (least) of {count}; last row and finish: {:?}, median",
+        Kernel::best()
+    );
     print!("{:16}{:10}", "frame", "filters");
-    let kernels: Vec<Kernel> = Kernel::ALL.into_iter().filter(|kernel| kernel.is_available()).collect();
+    let kernels: Vec<Kernel> = Kernel::ALL
+        .into_iter()
+        .filter(|kernel| kernel.is_available())
+        .collect();
     for kernel in &kernels {
         print!("{:>18}", format!("{kernel:?}"));
     }
@@ -51,7 +62,11 @@ fn main() {
             let mut last = Times::default();
             for kernel in &kernels {
                 // The reference takes a hundred times as long.
-                let count = if *kernel == Kernel::Scalar { count.div_ceil(20) } else { count };
+                let count = if *kernel == Kernel::Scalar {
+                    count.div_ceil(20)
+                } else {
+                    count
+                };
                 last = time(&tables, settings, *kernel, raw, count);
                 print!("{:>18}", format!("{:.2} ({:.2})", ms(last.frame), ms(last.least)));
             }
@@ -62,7 +77,11 @@ fn main() {
 }
 
 fn with_filters(filters: bool) -> Settings {
-    Settings { bilateral: filters, edge: filters, ..Settings::default() }
+    Settings {
+        bilateral: filters,
+        edge: filters,
+        ..Settings::default()
+    }
 }
 
 #[derive(Clone, Copy, Default)]
@@ -89,11 +108,15 @@ fn time(tables: &Tables, settings: Settings, kernel: Kernel, raw: &[u8], count: 
         for (sub_image, bytes) in raw.chunks_exact(424 * 704).take(9).enumerate() {
             for (packet, bytes) in bytes.chunks(48 * 704).enumerate() {
                 last = Instant::now();
-                decoder.rows(sub_image, packet * 48, bytes).expect("rows are in order");
+                decoder
+                    .rows(sub_image, packet * 48, bytes)
+                    .expect("rows are in order");
             }
         }
         let fed = Instant::now();
-        decoder.finish(&mut depth, Some(&mut infrared)).expect("the frame is complete");
+        decoder
+            .finish(&mut depth, Some(&mut infrared))
+            .expect("the frame is complete");
         let end = Instant::now();
         frame.push(end - start);
         last_slice.push(end - last);
@@ -104,7 +127,12 @@ fn time(tables: &Tables, settings: Settings, kernel: Kernel, raw: &[u8], count: 
         times[times.len() / 2]
     };
     let least = frame.iter().copied().min().unwrap_or_default();
-    Times { least, frame: median(frame), last_slice: median(last_slice), finish: median(finish) }
+    Times {
+        least,
+        frame: median(frame),
+        last_slice: median(last_slice),
+        finish: median(finish),
+    }
 }
 
 fn ms(time: Duration) -> f64 {
@@ -124,31 +152,58 @@ fn peer(folder: &Path, name: &str, filters: bool, count: usize) -> Option<String
     })
 }
 
-fn read(folder: &Path) -> Option<(Tables, Vec<(&'static str, Vec<u8>)>)> {
+type Frames = Vec<(&'static str, Vec<u8>)>;
+
+fn read(folder: &Path) -> Option<(Tables, Frames)> {
     let p: Vec<f32> = std::fs::read(folder.join("ir_params.f32"))
         .ok()?
         .chunks_exact(4)
         .map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
         .collect();
-    let &[fx, fy, cx, cy, k1, k2, k3, p1, p2] = p.as_slice() else { return None };
-    let intrinsics = Intrinsics { fx, fy, cx, cy, k1, k2, k3, p1, p2 };
+    let &[fx, fy, cx, cy, k1, k2, k3, p1, p2] = p.as_slice() else {
+        return None;
+    };
+    let intrinsics = Intrinsics {
+        fx,
+        fy,
+        cx,
+        cy,
+        k1,
+        k2,
+        k3,
+        p1,
+        p2,
+    };
     let reply = std::fs::read(folder.join("p0tables_response.bin")).ok()?;
     let tables = Tables::from_p0_reply(&reply, &intrinsics).ok()?;
-    let frames = FRAMES.iter().map(|name| Some((*name, std::fs::read(folder.join(format!("{name}.raw"))).ok()?)));
+    let frames = FRAMES
+        .iter()
+        .map(|name| Some((*name, std::fs::read(folder.join(format!("{name}.raw"))).ok()?)));
     Some((tables, frames.collect::<Option<_>>()?))
 }
 
 fn made_up_tables() -> Tables {
     let p0 = vec![11_000_u16; PIXELS];
-    let intrinsics =
-        Intrinsics { fx: 365.0, fy: 365.0, cx: 256.0, cy: 206.0, k1: 0.09, k2: -0.27, k3: 0.09, p1: 0.0, p2: 0.0 };
+    let intrinsics = Intrinsics {
+        fx: 365.0,
+        fy: 365.0,
+        cx: 256.0,
+        cy: 206.0,
+        k1: 0.09,
+        k2: -0.27,
+        k3: 0.09,
+        p1: 0.0,
+        p2: 0.0,
+    };
     Tables::from_parts([&p0, &p0, &p0], &intrinsics).expect("made to be good")
 }
 
 fn noise() -> Vec<u8> {
     let mut state = 1_u64;
     let mut next = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         (state >> 56) as u8
     };
     (0..FRAME_BYTES).map(|_| next()).collect()

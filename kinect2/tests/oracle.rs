@@ -24,7 +24,10 @@ impl Oracle {
         if folder.is_dir() {
             return Some(Oracle(folder));
         }
-        eprintln!("SKIPPED: no oracle frames in {} (DEPTHCAST_DATA can name another folder)", folder.display());
+        eprintln!(
+            "SKIPPED: no oracle frames in {} (DEPTHCAST_DATA can name another folder)",
+            folder.display()
+        );
         None
     }
 
@@ -33,12 +36,25 @@ impl Oracle {
     }
 
     fn floats(&self, name: &str) -> Vec<f32> {
-        self.bytes(name).chunks_exact(4).map(|x| f32::from_le_bytes(x.try_into().unwrap())).collect()
+        self.bytes(name)
+            .chunks_exact(4)
+            .map(|x| f32::from_le_bytes(x.try_into().unwrap()))
+            .collect()
     }
 
     fn intrinsics(&self) -> Intrinsics {
         let p = self.floats("ir_params.f32");
-        Intrinsics { fx: p[0], fy: p[1], cx: p[2], cy: p[3], k1: p[4], k2: p[5], k3: p[6], p1: p[7], p2: p[8] }
+        Intrinsics {
+            fx: p[0],
+            fy: p[1],
+            cx: p[2],
+            cy: p[3],
+            k1: p[4],
+            k2: p[5],
+            k3: p[6],
+            p1: p[7],
+            p2: p[8],
+        }
     }
 
     fn tables(&self) -> Tables {
@@ -82,7 +98,11 @@ const FILTERS: Settings = Settings {
     mirror: false,
     infrared: true,
 };
-const NO_FILTERS: Settings = Settings { bilateral: false, edge: false, ..FILTERS };
+const NO_FILTERS: Settings = Settings {
+    bilateral: false,
+    edge: false,
+    ..FILTERS
+};
 
 #[test]
 fn tables_equal_libfreenect2s() {
@@ -127,7 +147,11 @@ fn depth_equals_libfreenect2s() {
             }
         }
     }
-    assert!(bad.is_empty(), "beyond {TOLERANCE} mm or {FLIPS} flips:\n{}", bad.join("\n"));
+    assert!(
+        bad.is_empty(),
+        "beyond {TOLERANCE} mm or {FLIPS} flips:\n{}",
+        bad.join("\n")
+    );
 }
 
 #[test]
@@ -140,7 +164,10 @@ fn infrared_equals_libfreenect2s() {
         for kernel in kernels() {
             let (_, infrared) = decode(&tables, FILTERS, kernel, &raw);
             for (ours, theirs) in infrared.iter().zip(&theirs) {
-                assert!((ours - theirs).abs() <= 1e-5 * theirs.max(1.0), "{frame} {kernel:?}: {ours} for {theirs}");
+                assert!(
+                    (ours - theirs).abs() <= 1e-5 * theirs.max(1.0),
+                    "{frame} {kernel:?}: {ours} for {theirs}"
+                );
             }
         }
     }
@@ -153,13 +180,29 @@ fn single_filters_equal_the_reference() {
     let tables = oracle.tables();
     for frame in FRAMES {
         let raw = oracle.bytes(&format!("{frame}.raw"));
-        for settings in [Settings { edge: false, ..FILTERS }, Settings { bilateral: false, max_mm: 8000, ..FILTERS }] {
+        for settings in [
+            Settings {
+                edge: false,
+                ..FILTERS
+            },
+            Settings {
+                bilateral: false,
+                max_mm: 8000,
+                ..FILTERS
+            },
+        ] {
             let (reference, _) = decode(&tables, settings, Kernel::Scalar, &raw);
             for kernel in kernels() {
                 let (depth, _) = decode(&tables, settings, kernel, &raw);
                 let (largest, flips) = compare(&depth, &reference);
-                eprintln!("{frame:15} bilateral {} {kernel:?}: {largest:.5} mm, {flips} flips", settings.bilateral);
-                assert!(largest <= TOLERANCE && flips <= FLIPS, "{frame} {kernel:?} {settings:?}");
+                eprintln!(
+                    "{frame:15} bilateral {} {kernel:?}: {largest:.5} mm, {flips} flips",
+                    settings.bilateral
+                );
+                assert!(
+                    largest <= TOLERANCE && flips <= FLIPS,
+                    "{frame} {kernel:?} {settings:?}"
+                );
             }
         }
     }
@@ -191,8 +234,14 @@ fn depth_is_true() {
                 percent(fine),
                 percent(fair)
             );
-            assert!(all as usize * 100 > unlabelled * 90, "{frame}: only {all} pixels have a depth");
-            assert!(percent(fine) >= within_5 && percent(fair) >= within_10, "{frame} {kernel:?}");
+            assert!(
+                all as usize * 100 > unlabelled * 90,
+                "{frame}: only {all} pixels have a depth"
+            );
+            assert!(
+                percent(fine) >= within_5 && percent(fair) >= within_10,
+                "{frame} {kernel:?}"
+            );
         }
     }
 }

@@ -1,9 +1,9 @@
 //! AVX2 and FMA: eight values at a time.
 #![allow(unsafe_code)] // Vector instructions are unsafe to call outside functions that are compiled for them.
 
+use super::Settings;
 use super::pipeline::{self, Pipeline};
 use super::simd::{Float, Mask, PACKED, PLANE, Simd, Span};
-use super::Settings;
 use core::arch::x86_64::*;
 use std::ops::{Add, Div, Mul, Sub};
 
@@ -94,7 +94,9 @@ impl Simd for Avx2 {
     #[inline(always)]
     fn load_i16(self, from: &Span<i16>, i: usize) -> F32x8 {
         let from = &from[i..i + 8];
-        F32x8(avx2!(_mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(_mm_loadu_si128(from.as_ptr().cast())))))
+        F32x8(avx2!(_mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(_mm_loadu_si128(
+            from.as_ptr().cast()
+        )))))
     }
 
     #[inline(always)]

@@ -13,7 +13,7 @@
 //! sub-image phases become depth. [`Decoder::finish`] has only the conversion of finished rows left.
 //!
 //! [`Kernel::Scalar`] is the reference: a plain reading of the formulas, everything at the end. The vector kernels share
-//! one source (`kernels`), instantiated for AVX2, SSE2 and NEON; tests compare them with the reference.
+//! one source, instantiated for AVX2, SSE2 and NEON; tests compare them with the reference.
 //!
 //! Formulas and constants: libfreenect2 (commit fd64c5d), whose CPU pipeline this equals within 0.01 mm, except that
 //! the X and Z tables are the right way up (see [`Tables::with_rays_upside_down`]).
@@ -31,6 +31,12 @@ mod scalar;
 mod pipeline;
 
 mod kernels;
+
+mod bilateral;
+
+mod unwrapping;
+
+mod edge;
 
 mod simd;
 
@@ -68,7 +74,11 @@ pub const UNAMBIGUOUS_MM: u16 = 18_750;
 /// * `row`: 0 to 423. For a larger number the result means nothing.
 #[must_use]
 pub const fn image_row(row: usize) -> usize {
-    if row < HEIGHT / 2 { row } else { (HEIGHT / 2 + HEIGHT - 1).wrapping_sub(row) }
+    if row < HEIGHT / 2 {
+        row
+    } else {
+        (HEIGHT / 2 + HEIGHT - 1).wrapping_sub(row)
+    }
 }
 
 /// What to make of a frame. The defaults are those of libfreenect2.
@@ -111,7 +121,10 @@ impl Settings {
     /// [`SettingsError::Range`] unless 1 <= `min_mm` <= `max_mm` <= [`UNAMBIGUOUS_MM`].
     pub fn check(&self) -> Result<(), SettingsError> {
         if self.min_mm == 0 || self.min_mm > self.max_mm || self.max_mm > UNAMBIGUOUS_MM {
-            return Err(SettingsError::Range { min_mm: self.min_mm, max_mm: self.max_mm });
+            return Err(SettingsError::Range {
+                min_mm: self.min_mm,
+                max_mm: self.max_mm,
+            });
         }
         Ok(())
     }
@@ -200,7 +213,13 @@ impl Decoder {
             }
             (_, None) => return Err(SettingsError::Kernel(kernel)),
         };
-        Ok(Decoder { settings, wanted: settings, kernel, engine, next: 0 })
+        Ok(Decoder {
+            settings,
+            wanted: settings,
+            kernel,
+            engine,
+            next: 0,
+        })
     }
 
     /// The kernel in use.
@@ -295,7 +314,9 @@ impl Decoder {
                 let settings = &self.settings;
                 copy_rows(frame.depth(), depth, settings.mirror, |mm| settings.round(mm));
                 if let Some(infrared) = infrared {
-                    copy_rows(frame.infrared(), infrared, settings.mirror, |value| (value + 0.5) as u16);
+                    copy_rows(frame.infrared(), infrared, settings.mirror, |value| {
+                        (value + 0.5) as u16
+                    });
                 }
             }
             Engine::Vector(pipeline, instructions) => {
@@ -355,7 +376,11 @@ impl Decoder {
             return Err(FinishError::FrameLength(frame.len()));
         }
         self.begin();
-        for (sub_image, bytes) in frame.chunks_exact(SUB_IMAGE_BYTES).take(SUB_IMAGES_USED).enumerate() {
+        for (sub_image, bytes) in frame
+            .chunks_exact(SUB_IMAGE_BYTES)
+            .take(SUB_IMAGES_USED)
+            .enumerate()
+        {
             let fed = self.rows(sub_image, 0, bytes);
             debug_assert_eq!(fed, Ok(()));
         }
@@ -485,7 +510,10 @@ impl fmt::Display for SettingsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Range { min_mm, max_mm } => {
-                write!(f, "depth range {min_mm} to {max_mm} mm: must lie within 1 to {UNAMBIGUOUS_MM}, least first")
+                write!(
+                    f,
+                    "depth range {min_mm} to {max_mm} mm: must lie within 1 to {UNAMBIGUOUS_MM}, least first"
+                )
             }
             Self::Kernel(kernel) => write!(f, "this machine has no {kernel:?} instructions"),
         }
@@ -522,8 +550,12 @@ impl fmt::Display for RowsError {
         match self {
             Self::Length(length) => write!(f, "{length} bytes are not whole rows of {ROW_BYTES}"),
             Self::SubImage(number) => write!(f, "sub-image {number}: there are 0 to 9"),
-            Self::TooMany { first_row, count } => write!(f, "{count} rows from {first_row} on: there are {HEIGHT}"),
-            Self::Order { sub_image, row } => write!(f, "out of order: sub-image {sub_image}, row {row} is next"),
+            Self::TooMany { first_row, count } => {
+                write!(f, "{count} rows from {first_row} on: there are {HEIGHT}")
+            }
+            Self::Order { sub_image, row } => {
+                write!(f, "out of order: sub-image {sub_image}, row {row} is next")
+            }
         }
     }
 }

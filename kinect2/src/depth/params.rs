@@ -3,6 +3,7 @@
 //! Source of every value: libfreenect2 (commit fd64c5d), `src/depth_packet_processor.cpp` (`Parameters`),
 //! `src/cpu_depth_packet_processor.cpp` and `src/libfreenect2.cpp`, where they were recovered from
 //! Microsoft's decoder. Depth is in mm, phases in rad, amplitudes in the sensor's own unit.
+#![allow(clippy::approx_constant)] // With upstream's digits, not with all of them.
 
 /// Turns of phase per unit of the P0 tables, halved: the angle is -P0 · `P0_SCALE` · π. Not exactly 1/32768;
 /// every published decoder but one has this figure.

@@ -4,10 +4,11 @@
 //! below, so each works a row behind, in both directions, and the seam is closed with the very last row. Between
 //! stages a row lives in one of eight slots, four for each half: what is needed again is still in the cache.
 
-use super::kernels::{
-    self, Columns, Extremes, Likeness, NotEdge, Phases, Rays, Surface, Units, Vectors, Waves,
-};
+use super::bilateral::{self, Columns, Likeness};
+use super::edge::{self, Extremes};
+use super::kernels::{self, NotEdge, Units, Vectors, Waves};
 use super::simd::{PACKED, Row, Simd};
+use super::unwrapping::{self, Phases, Rays, Surface};
 use super::{HEIGHT, PIXELS, ROW_BYTES, Settings, Tables, UNAMBIGUOUS_MM, WIDTH, image_row};
 
 /// First row of the lower half.
@@ -50,7 +51,11 @@ pub(super) struct Pipeline {
 impl Pipeline {
     pub(super) fn new(tables: &Tables) -> Self {
         let waves = [0, 1, 2].map(|frequency| {
-            tables.p0(frequency).chunks_exact(WIDTH).map(|row| Waves::new(frequency, row)).collect()
+            tables
+                .p0(frequency)
+                .chunks_exact(WIDTH)
+                .map(|row| Waves::new(frequency, row))
+                .collect()
         });
         let rays = tables.x().chunks_exact(WIDTH).zip(tables.z().chunks_exact(WIDTH));
         Pipeline {
@@ -176,7 +181,7 @@ fn arrive<S: Simd>(s: S, p: &mut Pipeline, settings: &Settings, frequency: usize
     if !settings.bilateral {
         return;
     }
-    kernels::like_right(s, &p.units[at], &mut p.likeness[at]);
+    bilateral::like_right(s, &p.units[at], &mut p.likeness[at]);
     // Upper rows of the pairs that this row completes: with the row before it, and at the seam with the upper half.
     let (pairs, count) = match row {
         0 => ([0, 0], 0),
@@ -187,7 +192,7 @@ fn arrive<S: Simd>(s: S, p: &mut Pipeline, settings: &Settings, frequency: usize
     };
     for &upper in &pairs[..count] {
         let (above, below) = (&p.units[slot(upper)], &p.units[slot(upper + 1)]);
-        kernels::like_down(s, above, below, &mut p.likeness[slot(upper)]);
+        bilateral::like_down(s, above, below, &mut p.likeness[slot(upper)]);
     }
 }
 
@@ -207,7 +212,7 @@ fn smooth<S: Simd>(s: S, p: &mut Pipeline, settings: &Settings, frequency: usize
         return;
     }
     let at = [slot(row - 1), slot(row), slot(row + 1)];
-    kernels::bilateral(
+    bilateral::bilateral(
         s,
         at.map(|at| &p.vectors[at]),
         at.map(|at| &p.units[at]),
@@ -223,7 +228,7 @@ fn smooth<S: Simd>(s: S, p: &mut Pipeline, settings: &Settings, frequency: usize
 fn resolve<S: Simd>(s: S, p: &mut Pipeline, settings: &Settings, row: usize) {
     let vectors = [&p.filtered[0][row], &p.filtered[1][row], &p.last_filtered];
     let surface = &mut p.surfaces[slot(row)];
-    kernels::surface(s, vectors, &p.rays[row], &p.not_edge[row], &mut p.phases, surface);
+    unwrapping::surface(s, vectors, &p.rays[row], &p.not_edge[row], &mut p.phases, surface);
     if !settings.edge {
         p.depth[row] = surface.depth;
     }
@@ -233,11 +238,22 @@ fn resolve<S: Simd>(s: S, p: &mut Pipeline, settings: &Settings, row: usize) {
 #[inline(always)]
 fn clean<S: Simd>(s: S, p: &mut Pipeline, settings: &Settings, row: usize) {
     if row == 0 || row == HEIGHT - 1 {
-        kernels::range(s, settings, &p.surfaces[slot(row)].depth, &mut p.depth[row]);
+        edge::range(s, settings, &p.surfaces[slot(row)].depth, &mut p.depth[row]);
         return;
     }
-    let rows = [&p.surfaces[slot(row - 1)], &p.surfaces[slot(row)], &p.surfaces[slot(row + 1)]];
-    kernels::edge(s, settings, rows, &p.not_edge[row], &mut p.extremes, &mut p.depth[row]);
+    let rows = [
+        &p.surfaces[slot(row - 1)],
+        &p.surfaces[slot(row)],
+        &p.surfaces[slot(row + 1)],
+    ];
+    edge::edge(
+        s,
+        settings,
+        rows,
+        &p.not_edge[row],
+        &mut p.extremes,
+        &mut p.depth[row],
+    );
 }
 
 /// Hands out the frame as integers.
@@ -255,7 +271,11 @@ pub(super) fn finish<S: Simd>(
     for (row, out) in p.depth.iter().zip(depth.chunks_exact_mut(WIDTH)) {
         kernels::emit(s, row, least, most, add, settings.mirror, out);
     }
-    for (row, out) in p.infrared.iter().zip(infrared.into_iter().flat_map(|image| image.chunks_exact_mut(WIDTH))) {
+    for (row, out) in p.infrared.iter().zip(
+        infrared
+            .into_iter()
+            .flat_map(|image| image.chunks_exact_mut(WIDTH)),
+    ) {
         kernels::emit(s, row, 0.0, f32::from(u16::MAX), 0.5, settings.mirror, out);
     }
 }

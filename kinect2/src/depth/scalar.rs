@@ -97,15 +97,9 @@ impl Frame {
                 let i = row * WIDTH + column;
                 let inner = (1..WIDTH - 1).contains(&column) && (1..HEIGHT - 1).contains(&row);
                 let z = self.raw_depth[i];
-                self.depth[i] = if !settings.edge {
-                    z
-                } else if !(z >= f32::from(settings.min_mm) && z <= f32::from(settings.max_mm)) {
-                    0.0
-                } else if inner && !self.passes_edge_filter(i) {
-                    0.0
-                } else {
-                    z
-                };
+                let in_range = z >= f32::from(settings.min_mm) && z <= f32::from(settings.max_mm);
+                let kept = !settings.edge || in_range && (!inner || self.passes_edge_filter(i));
+                self.depth[i] = if kept { z } else { 0.0 };
             }
         }
     }
@@ -126,7 +120,10 @@ impl Frame {
         let sum: f32 = amplitudes.iter().sum();
         let squares: f32 = amplitudes.iter().map(|a| a * a).sum();
         let (mut low, mut high) = (z, z);
-        for (depth, not_edge) in neighbourhood(&self.raw_depth, i).iter().zip(neighbourhood(&self.not_edge, i)) {
+        for (depth, not_edge) in neighbourhood(&self.raw_depth, i)
+            .iter()
+            .zip(neighbourhood(&self.not_edge, i))
+        {
             if not_edge && *depth > 0.0 {
                 low = low.min(*depth);
                 high = high.max(*depth);
@@ -156,7 +153,11 @@ pub(super) const fn linearise(code: u16) -> i16 {
         return SATURATED;
     }
     let m = (code & 1023) as i16;
-    let value = if m < 256 { m } else { ((m & 127) + 128) << ((m >> 7) - 1) };
+    let value = if m < 256 {
+        m
+    } else {
+        ((m & 127) + 128) << ((m >> 7) - 1)
+    };
     if code < 1024 { value } else { -value }
 }
 
@@ -201,9 +202,16 @@ pub(super) fn bilateral(window: &[Vector; 9]) -> (Vector, bool) {
     let squared = |v: Vector| v.a * v.a + v.b * v.b;
     let centre = window[4];
     let weak = squared(centre) < STRONG_SQUARED;
-    let (threshold, decay) = if weak { (0.0, 0.0) } else { (STRONG_SQUARED, DISTANCE_DECAY) };
+    let (threshold, decay) = if weak {
+        (0.0, 0.0)
+    } else {
+        (STRONG_SQUARED, DISTANCE_DECAY)
+    };
     let (mut weight, mut distances) = (GAUSS_CENTRE, 0.0);
-    let mut sum = Vector { a: GAUSS_CENTRE * centre.a, b: GAUSS_CENTRE * centre.b };
+    let mut sum = Vector {
+        a: GAUSS_CENTRE * centre.a,
+        b: GAUSS_CENTRE * centre.b,
+    };
     for (j, (v, gauss)) in window.iter().zip(GAUSS).enumerate() {
         if j == 4 || squared(*v) < threshold {
             continue;
@@ -217,8 +225,14 @@ pub(super) fn bilateral(window: &[Vector; 9]) -> (Vector, bool) {
         sum.b += w * v.b;
     }
     // A vector of no length has no direction: the distance is NaN, and so are weight and sum of distances.
-    let filtered =
-        if weight > 0.0 { Vector { a: sum.a / weight, b: sum.b / weight } } else { Vector::default() };
+    let filtered = if weight > 0.0 {
+        Vector {
+            a: sum.a / weight,
+            b: sum.b / weight,
+        }
+    } else {
+        Vector::default()
+    };
     (filtered, distances < MAX_EDGE)
 }
 
@@ -259,7 +273,11 @@ pub(super) fn phase(vectors: [Vector; 3]) -> (f32, f32) {
     let limit = ((most.ln() * CONFIDENCE_SLOPE * LOG10_2 + CONFIDENCE_OFFSET) * LOG2_10)
         .exp()
         .clamp(MIN_DISAGREEMENT, MAX_DISAGREEMENT);
-    if p > 0.0 && limit * limit >= error { (p, sum) } else { (0.0, sum) }
+    if p > 0.0 && limit * limit >= error {
+        (p, sum)
+    } else {
+        (0.0, sum)
+    }
 }
 
 /// Depth along the optical axis in mm of a phase `p`, for the pixel's ray values `x` and `z`.
