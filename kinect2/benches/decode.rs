@@ -3,8 +3,8 @@
 //!     cargo bench -p kinect2 [-- FRAMES]
 //!
 //! * The frames are the oracle's (see `tests/oracle.rs`); without them a made-up one of noise.
-//! * `FRAMES` is how often each is decoded (100). Medians are printed, in ms; of whole frames the least as well, since a
-//!   machine that does other work slows the median and hardly the least.
+//! * `FRAMES` is how often each is decoded (100). Three figures are printed, in ms: median and least of the frames, and the
+//!   mean of the processor's time (Linux), which other work on the machine disturbs least.
 //! * `KINECT2_PEER` may name a program to be timed beside the decoder, built by the caller: for instance one that runs
 //!   libfreenect2's CPU pipeline. It is started as `PEER P0_REPLY IR_PARAMS FRAME.raw filters|none COUNT` and prints its
 //!   median time of a frame in ms, nothing else.
@@ -43,7 +43,7 @@ fn main() {
     }
 
     println!(
-        "ms a frame, median (least) of {count}; last row and finish: {:?}, median",
+        "ms a frame: median, least, cpu of {count}; last packet and finish: {:?}, median",
         Kernel::best()
     );
     print!("{:16}{:10}", "frame", "filters");
@@ -52,9 +52,9 @@ fn main() {
         .filter(|kernel| kernel.is_available())
         .collect();
     for kernel in &kernels {
-        print!("{:>18}", format!("{kernel:?}"));
+        print!("{:>26}", format!("{kernel:?}"));
     }
-    println!("{:>12}{:>12}{:>12}", "last row", "finish", "peer");
+    println!("{:>12}{:>12}{:>12}", "last packet", "finish", "peer");
     for (name, raw) in &frames {
         for filters in [true, false] {
             print!("{name:16}{:10}", if filters { "all" } else { "none" });
@@ -68,7 +68,10 @@ fn main() {
                     count
                 };
                 last = time(&tables, settings, *kernel, raw, count);
-                print!("{:>18}", format!("{:.2} ({:.2})", ms(last.frame), ms(last.least)));
+                print!(
+                    "{:>26}",
+                    format!("{:.2} {:.2} {:.2}", ms(last.frame), ms(last.least), ms(last.cpu))
+                );
             }
             print!("{:>12.3}{:>12.3}", ms(last.last_slice), ms(last.finish));
             println!("{:>12}", peer(&folder, name, filters, count).unwrap_or_default());
@@ -90,6 +93,8 @@ struct Times {
     frame: Duration,
     /// The same at its best.
     least: Duration,
+    /// Processor time, mean.
+    cpu: Duration,
     /// From the last packet (40 rows) to the finished image.
     last_slice: Duration,
     /// Of `finish` alone.
@@ -100,6 +105,7 @@ struct Times {
 fn time(tables: &Tables, settings: Settings, kernel: Kernel, raw: &[u8], count: usize) -> Times {
     let mut decoder = Decoder::with_kernel(tables, settings, kernel).expect("kernel and settings are good");
     let (mut depth, mut infrared) = (vec![0; PIXELS], vec![0; PIXELS]);
+    let before = processor_time();
     let (mut frame, mut last_slice, mut finish) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..count {
         let start = Instant::now();
@@ -122,6 +128,7 @@ fn time(tables: &Tables, settings: Settings, kernel: Kernel, raw: &[u8], count: 
         last_slice.push(end - last);
         finish.push(end - fed);
     }
+    let cpu = processor_time().saturating_sub(before) / u32::try_from(count).unwrap_or(u32::MAX);
     let median = |mut times: Vec<Duration>| {
         times.sort_unstable();
         times[times.len() / 2]
@@ -129,10 +136,23 @@ fn time(tables: &Tables, settings: Settings, kernel: Kernel, raw: &[u8], count: 
     let least = frame.iter().copied().min().unwrap_or_default();
     Times {
         least,
+        cpu,
         frame: median(frame),
         last_slice: median(last_slice),
         finish: median(finish),
     }
+}
+
+/// What this thread has used so far, as the scheduler counts it; 0 where it cannot be read.
+fn processor_time() -> Duration {
+    let counts = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    Duration::from_nanos(
+        counts
+            .split_whitespace()
+            .next()
+            .and_then(|count| count.parse().ok())
+            .unwrap_or(0),
+    )
 }
 
 fn ms(time: Duration) -> f64 {
