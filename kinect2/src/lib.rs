@@ -1,0 +1,14 @@
+//! Kinect v2 without a C library.
+//!
+//! The path of a frame:
+//!
+//! ```text
+//! USB packets ── rows of 704 bytes ──▶ depth::Decoder ──▶ 512 x 424 depth in mm, and infrared
+//!                                        ▲
+//! P0 and lens replies ──▶ depth::Tables ─┘   once per sensor
+//! ```
+//!
+//! Nothing in this crate opens a device or reads a clock yet: it is arithmetic on what a sensor sends.
+
+// Raw frames to millimetres.
+pub mod depth;

@@ -1,0 +1,65 @@
+//! Decoding allocates nothing: tables and buffers are made once.
+#![allow(unsafe_code)] // A global allocator can only be written unsafely.
+
+use kinect2::depth::{Decoder, FRAME_BYTES, Intrinsics, Kernel, PIXELS, ROW_BYTES, Settings, Tables};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+struct Counting;
+
+static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: everything is the system allocator's; counting does not touch the memory.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// The only test of this file: another thread's allocations would be counted.
+#[test]
+fn frames_cost_no_allocation() {
+    let p0 = vec![11_000_u16; PIXELS];
+    let lens = Intrinsics {
+        fx: 365.0,
+        fy: 365.0,
+        cx: 256.0,
+        cy: 206.0,
+        k1: 0.09,
+        k2: -0.27,
+        k3: 0.09,
+        p1: 0.0,
+        p2: 0.0,
+    };
+    let tables = Tables::from_parts([&p0, &p0, &p0], &lens).unwrap();
+    let raw: Vec<u8> = (0..FRAME_BYTES).map(|i| (i * i / 7) as u8).collect();
+    let (mut depth, mut infrared) = (vec![0; PIXELS], vec![0; PIXELS]);
+    for kernel in Kernel::ALL.into_iter().filter(|kernel| kernel.is_available()) {
+        let mut decoder = Decoder::with_kernel(&tables, Settings::default(), kernel).unwrap();
+        let before = ALLOCATIONS.load(Ordering::Relaxed);
+        for settings in [
+            Settings::default(),
+            Settings {
+                bilateral: false,
+                edge: false,
+                ..Settings::default()
+            },
+        ] {
+            decoder.set(settings).unwrap();
+            decoder.decode(&raw, &mut depth, Some(&mut infrared)).unwrap();
+            assert!(decoder.rows(0, 0, &raw[..ROW_BYTES]).is_err());
+        }
+        let after = ALLOCATIONS.load(Ordering::Relaxed);
+        assert_eq!(after - before, 0, "{kernel:?}");
+    }
+}
