@@ -287,6 +287,8 @@ def run():
             witness = Witness(server)
             # Touch everything once, so that what grows later is growth.
             come_and_go(server)
+            # Those that were left hanging are closed before anything is counted.
+            time.sleep(3)
             for name, what in ABUSES:
                 with abuse(server, witness, name):
                     what(server)
