@@ -36,8 +36,9 @@ pub const LOG_LINE_MAX: usize = 512;
 
 // Work in one turn of the loop.
 
-/// Connections accepted in one turn: those that are being served come first again after so many.
-pub const ACCEPTS_PER_TURN: usize = 64;
+/// Connections accepted in one turn. Fewer than the lobby holds: whoever has spoken is heard before a crowd of silent
+/// connections can push it out.
+pub const ACCEPTS_PER_TURN: usize = LOBBY / 2;
 
 /// Messages begun for one connection in one turn; see [`ACCEPTS_PER_TURN`].
 pub const STEPS_PER_TURN: usize = 8;

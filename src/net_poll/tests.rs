@@ -516,3 +516,51 @@ fn what_must_not_be_seen_never_leaves() {
     assert!(masked > 10_000 && clipped > 10_000 && seen > 10_000, "{masked} {clipped} {seen}");
     assert!(written > 1000, "no overlay");
 }
+
+#[test]
+fn a_crowd_of_silent_connections_does_not_push_out_who_has_spoken() {
+    let mut rig = Rig::new(10, "");
+    let mut viewer = rig.say(b"0");
+    let crowd: Vec<_> = (0..100).map(|_| rig.connect()).collect();
+    assert!(rig.message(&mut viewer).len() > pickle::HEADER_LEN, "the viewer was not heard");
+    rig.settle();
+    assert_eq!(rig.connections(), LOBBY + 1);
+    drop(crowd);
+}
+
+#[test]
+fn only_allowed_networks_are_let_in() {
+    let elsewhere = vec!["10.0.0.0/8".parse().expect("a network"), Network::Unix];
+    let mut rig = Rig::with(10, "", |s| s.allow = elsewhere);
+    let mut viewer = rig.say(b"0");
+    assert_eq!(rig.hear(&mut viewer, |_| false), (Vec::new(), true));
+    assert_eq!(rig.closed(Close::NotAllowed), 1);
+}
+
+#[test]
+fn pipelined_thousands_are_answered_in_order() {
+    let mut rig = Rig::new(10, "");
+    let mut peer = rig.say(&b"GET /healthz HTTP/1.1\r\n\r\n".repeat(2000));
+    let (heard, closed) =
+        rig.hear(&mut peer, |heard| heard.windows(4).filter(|w| w == b"ok\n\n").count() > 0);
+    let text = String::from_utf8_lossy(&heard);
+    assert_eq!((text.matches("HTTP/1.1 200 OK\r\n").count(), closed), (2000, false));
+}
+
+#[test]
+fn a_changed_configuration_shows_on_the_next_frame_and_nobody_is_dropped() {
+    let mut rig = Rig::new(10, "");
+    let mut viewer = rig.say(b"0");
+    assert!(text_of(&rig.message(&mut viewer)).contains("-Name: camera01\n"));
+    let camera = Camera { name: "ramp".into(), ..Camera::default() };
+    let range = Range::new(500, 4500).expect("not empty");
+    let renderer = Renderer::new(range, camera, LocalClock::utc(), View::new(&Spec::default()));
+    let settings = Settings { viewers_max: 1, listen: Vec::new(), ..rig.server.world.settings.clone() };
+    rig.server.apply(settings, renderer);
+    rig.pass(Duration::from_millis(100));
+    viewer.write_all(b"0").expect("written");
+    assert!(text_of(&rig.message(&mut viewer)).contains("-Name: ramp\n"));
+    assert!(rig.response("GET /snapshot HTTP/1.1\r\n\r\n").contains("X-Depthcast-Min-Mm: 500\r\n"));
+    assert_eq!(rig.server.world.settings.viewers_max, 4, "needs a restart");
+    assert_eq!(rig.server.world.settings.listen.len(), 1, "likewise");
+}
