@@ -102,6 +102,12 @@ pub const REPLAY_FRAMES_MAX: usize = 2400;
 /// the like that a recorder may have added.
 pub const REPLAY_FILE_MAX: u64 = 4 << 20;
 
+/// Raw frames that a recording may have. Each takes 2,984,960 bytes: 0.9 GB in all, 10 s at 30 fps.
+pub const RAW_FRAMES_MAX: usize = 300;
+
+/// Bytes of a file with the numbers of a lens.
+pub const RAW_PARAMETERS_MAX: u64 = 64 * 1024;
+
 // What the kernel keeps for a connection.
 
 /// Bytes that may wait unsent in the kernel before a TCP socket stops being writable.

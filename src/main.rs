@@ -14,7 +14,6 @@ use depthcast::net_poll::{Server, Stop};
 use depthcast::render::Renderer;
 use depthcast::service::{Notifier, Signals, allow_descriptors, start_log};
 use depthcast::source::demo::Demo;
-use depthcast::source::replay::Replay;
 use depthcast::source::{Feed, Source};
 use depthcast::view::View;
 
@@ -64,7 +63,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
     let signals = Signals::block().map_err(|e| cannot_start(&e))?;
     let source = match &config.source {
         SourceSpec::Demo => Source::Demo(Box::new(Demo::new(DEMO_SEED))),
-        SourceSpec::Replay(path) => Source::Replay(Replay::open(path).map_err(|e| cannot_start(&e))?),
+        SourceSpec::Replay(path) => Source::open_replay(path).map_err(|e| cannot_start(&e))?,
     };
     let now = clock.now();
     let feed = Feed::new(source, config.fps, config.faults.clone(), now);

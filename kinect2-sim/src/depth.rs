@@ -55,13 +55,7 @@ impl Scene {
     /// A picture as a real sensor takes it: some millimetres of noise at 3 m, flying pixels at edges.
     #[must_use]
     pub fn real(seed: u64) -> Self {
-        Scene {
-            read_noise: 1.5,
-            shot_noise: 0.05,
-            edge_mixing: 0.6,
-            seed,
-            ..Scene::default()
-        }
+        Scene { read_noise: 1.5, shot_noise: 0.05, edge_mixing: 0.6, seed, ..Scene::default() }
     }
 }
 
@@ -127,12 +121,7 @@ impl Model {
         if depth.len() != PIXELS || reflectance.is_some_and(|image| image.len() != PIXELS) {
             return Err(ShapeError);
         }
-        self.make(
-            |i| depth[i],
-            |i| reflectance.map_or(1.0, |image| image[i]),
-            scene,
-            raw,
-        )
+        self.make(|i| depth[i], |i| reflectance.map_or(1.0, |image| image[i]), scene, raw)
     }
 
     /// The same for a depth image of integers, as a replay folder has them; 0 is a pixel without light.
@@ -188,16 +177,8 @@ impl Model {
         if scene.edge_mixing <= 0.0 || row == 0 || row == HEIGHT - 1 || column == 0 || column == WIDTH - 1 {
             return own;
         }
-        let window = [
-            i - WIDTH - 1,
-            i - WIDTH,
-            i - WIDTH + 1,
-            i - 1,
-            i + 1,
-            i + WIDTH - 1,
-            i + WIDTH,
-            i + WIDTH + 1,
-        ];
+        let window =
+            [i - WIDTH - 1, i - WIDTH, i - WIDTH + 1, i - 1, i + 1, i + WIDTH - 1, i + WIDTH, i + WIDTH + 1];
         let z = depth(i);
         if !window.iter().any(|j| (depth(*j) - z).abs() > scene.edge_step_mm) {
             return own;
@@ -249,10 +230,7 @@ pub struct ShapeError;
 
 impl fmt::Display for ShapeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "images must be {HEIGHT} x {WIDTH}, raw frames {FRAME_BYTES} bytes"
-        )
+        write!(f, "images must be {HEIGHT} x {WIDTH}, raw frames {FRAME_BYTES} bytes")
     }
 }
 
@@ -325,16 +303,8 @@ fn code(measurement: f64) -> u16 {
         shift += 1;
     }
     let mantissa = (magnitude / f64::from(1_u32 << shift)).round() as u16;
-    let magnitude = if mantissa < 128 {
-        mantissa
-    } else {
-        mantissa - 128 + ((shift + 1) << 7)
-    };
-    if measurement < 0.0 && magnitude > 0 {
-        1024 + magnitude
-    } else {
-        magnitude
-    }
+    let magnitude = if mantissa < 128 { mantissa } else { mantissa - 128 + ((shift + 1) << 7) };
+    if measurement < 0.0 && magnitude > 0 { 1024 + magnitude } else { magnitude }
 }
 
 /// Writes a row: four planes of 128 codes, the plane being the column modulo 4; little-endian bits.

@@ -19,14 +19,9 @@ use std::time::{Duration, Instant};
 const FRAMES: [&str; 4] = ["00_clean", "01_scene", "02_saturated", "05_mixed_edges"];
 
 fn main() {
-    let count = std::env::args()
-        .filter_map(|argument| argument.parse().ok())
-        .next()
-        .unwrap_or(100);
-    let data = std::env::var_os("DEPTHCAST_DATA").map_or_else(
-        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/data"),
-        PathBuf::from,
-    );
+    let count = std::env::args().filter_map(|argument| argument.parse().ok()).next().unwrap_or(100);
+    let data = std::env::var_os("DEPTHCAST_DATA")
+        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/data"), PathBuf::from);
     let folder = data.join("oracle");
     let (tables, frames) = read(&folder).unwrap_or_else(|| {
         eprintln!("no oracle frames in {}: decoding noise", folder.display());
@@ -34,9 +29,7 @@ fn main() {
     });
 
     if let Ok(name) = std::env::var("KINECT2_ONCE") {
-        let kernel = Kernel::ALL
-            .into_iter()
-            .find(|kernel| format!("{kernel:?}").eq_ignore_ascii_case(&name));
+        let kernel = Kernel::ALL.into_iter().find(|kernel| format!("{kernel:?}").eq_ignore_ascii_case(&name));
         let kernel = kernel.expect("KINECT2_ONCE names a kernel");
         time(&tables, with_filters(true), kernel, &frames[0].1, count);
         return;
@@ -47,10 +40,7 @@ fn main() {
         Kernel::best()
     );
     print!("{:16}{:10}", "frame", "filters");
-    let kernels: Vec<Kernel> = Kernel::ALL
-        .into_iter()
-        .filter(|kernel| kernel.is_available())
-        .collect();
+    let kernels: Vec<Kernel> = Kernel::ALL.into_iter().filter(|kernel| kernel.is_available()).collect();
     for kernel in &kernels {
         print!("{:>26}", format!("{kernel:?}"));
     }
@@ -62,16 +52,9 @@ fn main() {
             let mut last = Times::default();
             for kernel in &kernels {
                 // The reference takes a hundred times as long.
-                let count = if *kernel == Kernel::Scalar {
-                    count.div_ceil(20)
-                } else {
-                    count
-                };
+                let count = if *kernel == Kernel::Scalar { count.div_ceil(20) } else { count };
                 last = time(&tables, settings, *kernel, raw, count);
-                print!(
-                    "{:>26}",
-                    format!("{:.2} {:.2} {:.2}", ms(last.frame), ms(last.least), ms(last.cpu))
-                );
+                print!("{:>26}", format!("{:.2} {:.2} {:.2}", ms(last.frame), ms(last.least), ms(last.cpu)));
             }
             print!("{:>12.3}{:>12.3}", ms(last.last_slice), ms(last.finish));
             println!("{:>12}", peer(&folder, name, filters, count).unwrap_or_default());
@@ -80,11 +63,7 @@ fn main() {
 }
 
 fn with_filters(filters: bool) -> Settings {
-    Settings {
-        bilateral: filters,
-        edge: filters,
-        ..Settings::default()
-    }
+    Settings { bilateral: filters, edge: filters, ..Settings::default() }
 }
 
 #[derive(Clone, Copy, Default)]
@@ -114,15 +93,11 @@ fn time(tables: &Tables, settings: Settings, kernel: Kernel, raw: &[u8], count: 
         for (sub_image, bytes) in raw.chunks_exact(424 * 704).take(9).enumerate() {
             for (packet, bytes) in bytes.chunks(48 * 704).enumerate() {
                 last = Instant::now();
-                decoder
-                    .rows(sub_image, packet * 48, bytes)
-                    .expect("rows are in order");
+                decoder.rows(sub_image, packet * 48, bytes).expect("rows are in order");
             }
         }
         let fed = Instant::now();
-        decoder
-            .finish(&mut depth, Some(&mut infrared))
-            .expect("the frame is complete");
+        decoder.finish(&mut depth, Some(&mut infrared)).expect("the frame is complete");
         let end = Instant::now();
         frame.push(end - start);
         last_slice.push(end - last);
@@ -134,25 +109,13 @@ fn time(tables: &Tables, settings: Settings, kernel: Kernel, raw: &[u8], count: 
         times[times.len() / 2]
     };
     let least = frame.iter().copied().min().unwrap_or_default();
-    Times {
-        least,
-        cpu,
-        frame: median(frame),
-        last_slice: median(last_slice),
-        finish: median(finish),
-    }
+    Times { least, cpu, frame: median(frame), last_slice: median(last_slice), finish: median(finish) }
 }
 
 /// What this thread has used so far, as the scheduler counts it; 0 where it cannot be read.
 fn processor_time() -> Duration {
     let counts = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
-    Duration::from_nanos(
-        counts
-            .split_whitespace()
-            .next()
-            .and_then(|count| count.parse().ok())
-            .unwrap_or(0),
-    )
+    Duration::from_nanos(counts.split_whitespace().next().and_then(|count| count.parse().ok()).unwrap_or(0))
 }
 
 fn ms(time: Duration) -> f64 {
@@ -183,22 +146,11 @@ fn read(folder: &Path) -> Option<(Tables, Frames)> {
     let &[fx, fy, cx, cy, k1, k2, k3, p1, p2] = p.as_slice() else {
         return None;
     };
-    let intrinsics = Intrinsics {
-        fx,
-        fy,
-        cx,
-        cy,
-        k1,
-        k2,
-        k3,
-        p1,
-        p2,
-    };
+    let intrinsics = Intrinsics { fx, fy, cx, cy, k1, k2, k3, p1, p2 };
     let reply = std::fs::read(folder.join("p0tables_response.bin")).ok()?;
     let tables = Tables::from_p0_reply(&reply, &intrinsics).ok()?;
-    let frames = FRAMES
-        .iter()
-        .map(|name| Some((*name, std::fs::read(folder.join(format!("{name}.raw"))).ok()?)));
+    let frames =
+        FRAMES.iter().map(|name| Some((*name, std::fs::read(folder.join(format!("{name}.raw"))).ok()?)));
     Some((tables, frames.collect::<Option<_>>()?))
 }
 
@@ -221,9 +173,7 @@ fn made_up_tables() -> Tables {
 fn noise() -> Vec<u8> {
     let mut state = 1_u64;
     let mut next = || {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (state >> 56) as u8
     };
     (0..FRAME_BYTES).map(|_| next()).collect()

@@ -47,14 +47,9 @@ fn frames_cost_no_allocation() {
     for kernel in Kernel::ALL.into_iter().filter(|kernel| kernel.is_available()) {
         let mut decoder = Decoder::with_kernel(&tables, Settings::default(), kernel).unwrap();
         let before = ALLOCATIONS.load(Ordering::Relaxed);
-        for settings in [
-            Settings::default(),
-            Settings {
-                bilateral: false,
-                edge: false,
-                ..Settings::default()
-            },
-        ] {
+        for settings in
+            [Settings::default(), Settings { bilateral: false, edge: false, ..Settings::default() }]
+        {
             decoder.set(settings).unwrap();
             decoder.decode(&raw, &mut depth, Some(&mut infrared)).unwrap();
             assert!(decoder.rows(0, 0, &raw[..ROW_BYTES]).is_err());

@@ -36,10 +36,7 @@ impl Oracle {
     }
 
     fn floats(&self, name: &str) -> Vec<f32> {
-        self.bytes(name)
-            .chunks_exact(4)
-            .map(|x| f32::from_le_bytes(x.try_into().unwrap()))
-            .collect()
+        self.bytes(name).chunks_exact(4).map(|x| f32::from_le_bytes(x.try_into().unwrap())).collect()
     }
 
     fn intrinsics(&self) -> Intrinsics {
@@ -98,11 +95,7 @@ const FILTERS: Settings = Settings {
     mirror: false,
     infrared: true,
 };
-const NO_FILTERS: Settings = Settings {
-    bilateral: false,
-    edge: false,
-    ..FILTERS
-};
+const NO_FILTERS: Settings = Settings { bilateral: false, edge: false, ..FILTERS };
 
 #[test]
 fn tables_equal_libfreenect2s() {
@@ -147,11 +140,7 @@ fn depth_equals_libfreenect2s() {
             }
         }
     }
-    assert!(
-        bad.is_empty(),
-        "beyond {TOLERANCE} mm or {FLIPS} flips:\n{}",
-        bad.join("\n")
-    );
+    assert!(bad.is_empty(), "beyond {TOLERANCE} mm or {FLIPS} flips:\n{}", bad.join("\n"));
 }
 
 #[test]
@@ -180,17 +169,9 @@ fn single_filters_equal_the_reference() {
     let tables = oracle.tables();
     for frame in FRAMES {
         let raw = oracle.bytes(&format!("{frame}.raw"));
-        for settings in [
-            Settings {
-                edge: false,
-                ..FILTERS
-            },
-            Settings {
-                bilateral: false,
-                max_mm: 8000,
-                ..FILTERS
-            },
-        ] {
+        for settings in
+            [Settings { edge: false, ..FILTERS }, Settings { bilateral: false, max_mm: 8000, ..FILTERS }]
+        {
             let (reference, _) = decode(&tables, settings, Kernel::Scalar, &raw);
             for kernel in kernels() {
                 let (depth, _) = decode(&tables, settings, kernel, &raw);
@@ -199,10 +180,7 @@ fn single_filters_equal_the_reference() {
                     "{frame:15} bilateral {} {kernel:?}: {largest:.5} mm, {flips} flips",
                     settings.bilateral
                 );
-                assert!(
-                    largest <= TOLERANCE && flips <= FLIPS,
-                    "{frame} {kernel:?} {settings:?}"
-                );
+                assert!(largest <= TOLERANCE && flips <= FLIPS, "{frame} {kernel:?} {settings:?}");
             }
         }
     }
@@ -234,14 +212,8 @@ fn depth_is_true() {
                 percent(fine),
                 percent(fair)
             );
-            assert!(
-                all as usize * 100 > unlabelled * 90,
-                "{frame}: only {all} pixels have a depth"
-            );
-            assert!(
-                percent(fine) >= within_5 && percent(fair) >= within_10,
-                "{frame} {kernel:?}"
-            );
+            assert!(all as usize * 100 > unlabelled * 90, "{frame}: only {all} pixels have a depth");
+            assert!(percent(fine) >= within_5 && percent(fair) >= within_10, "{frame} {kernel:?}");
         }
     }
 }

@@ -10,10 +10,14 @@ pub mod demo;
 // Recorded frames from a folder.
 pub mod replay;
 
+// Raw Kinect v2 frames from a folder, decoded live.
+pub mod raw;
+
 // Faults on demand, for tests.
 pub mod fault;
 
 use std::fmt;
+use std::path::Path;
 use std::time::Duration;
 
 use crate::clock::Now;
@@ -36,14 +40,28 @@ pub enum Source {
     Demo(Box<demo::Demo>),
     /// Recorded frames, played in a loop.
     Replay(replay::Replay),
+    /// Raw recorded frames, decoded and played in a loop.
+    Raw(Box<raw::Raw>),
 }
 
 impl Source {
+    /// Opens a folder of recorded frames, raw ones (`*.depth`) or pictures (`*.png`).
+    ///
+    /// # Errors
+    /// A text that names the bad files and what is wrong with them.
+    pub fn open_replay(folder: &Path) -> Result<Self, String> {
+        if raw::Raw::is_raw(folder) {
+            return raw::Raw::open(folder).map(|raw| Source::Raw(Box::new(raw))).map_err(|e| e.to_string());
+        }
+        replay::Replay::open(folder).map(Source::Replay).map_err(|e| e.to_string())
+    }
+
     /// Writes frame `n`, captured `time` after the source was started, in millimetres; 0 means no return.
     fn read(&mut self, n: u64, time: Duration, depth: &mut [u16]) {
         match self {
             Source::Demo(demo) => demo.render(n, time, depth),
             Source::Replay(replay) => replay.copy_frame(n, depth),
+            Source::Raw(raw) => raw.decode(n, depth),
         }
     }
 
@@ -51,7 +69,7 @@ impl Source {
     pub fn kind(&self) -> &'static str {
         match self {
             Source::Demo(_) => "demo",
-            Source::Replay(_) => "replay",
+            Source::Replay(_) | Source::Raw(_) => "replay",
         }
     }
 }

@@ -34,25 +34,17 @@ fn tables(seed: u64) -> Tables {
 
 /// Shared files, or nothing, said aloud.
 fn shared(name: &str) -> Option<Vec<u8>> {
-    let data = std::env::var_os("DEPTHCAST_DATA").map_or_else(
-        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/data"),
-        PathBuf::from,
-    );
+    let data = std::env::var_os("DEPTHCAST_DATA")
+        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/data"), PathBuf::from);
     let bytes = std::fs::read(data.join(name)).ok();
     if bytes.is_none() {
-        eprintln!(
-            "SKIPPED: no {} (DEPTHCAST_DATA can name another folder)",
-            data.join(name).display()
-        );
+        eprintln!("SKIPPED: no {} (DEPTHCAST_DATA can name another folder)", data.join(name).display());
     }
     bytes
 }
 
 fn floats(bytes: &[u8]) -> Vec<f32> {
-    bytes
-        .chunks_exact(4)
-        .map(|x| f32::from_le_bytes(x.try_into().unwrap()))
-        .collect()
+    bytes.chunks_exact(4).map(|x| f32::from_le_bytes(x.try_into().unwrap())).collect()
 }
 
 /// A slanted wall from `near` mm at the top left on, with a box `step` mm before it.
@@ -119,11 +111,7 @@ fn nearest_codes() {
     // Each code's own measurement gives the code.
     for expected in (0..1024).chain(1025..2048) {
         let m = expected & 1023;
-        let value = if m < 256 {
-            m
-        } else {
-            ((m & 127) + 128) << ((m >> 7) - 1)
-        };
+        let value = if m < 256 { m } else { ((m & 127) + 128) << ((m >> 7) - 1) };
         let sign = if expected < 1024 { 1.0 } else { -1.0 };
         assert_eq!(code(sign * f64::from(value)), expected as u16);
     }
@@ -137,46 +125,16 @@ fn there_and_back_without_noise() {
     // Amplitudes of 200 and more, and of about 25.
     // Far away the decoder's six-digit constants show: a millionth of the depth.
     for (scene, near, bias, most) in [
-        (
-            Scene {
-                amplitude_at_1m: 3000.0,
-                amplitude_max: 900.0,
-                ..Scene::default()
-            },
-            600.0,
-            0.01,
-            1.0,
-        ),
-        (
-            Scene {
-                amplitude_at_1m: 1e9,
-                amplitude_max: 25.0,
-                ..Scene::default()
-            },
-            800.0,
-            0.01,
-            10.0,
-        ),
-        (
-            Scene {
-                amplitude_at_1m: 1e9,
-                amplitude_max: 200.0,
-                ..Scene::default()
-            },
-            9_000.0,
-            0.02,
-            2.0,
-        ),
+        (Scene { amplitude_at_1m: 3000.0, amplitude_max: 900.0, ..Scene::default() }, 600.0, 0.01, 1.0),
+        (Scene { amplitude_at_1m: 1e9, amplitude_max: 25.0, ..Scene::default() }, 800.0, 0.01, 10.0),
+        (Scene { amplitude_at_1m: 1e9, amplitude_max: 200.0, ..Scene::default() }, 9_000.0, 0.02, 2.0),
     ] {
         let truth = wall(near, 2.5, 0.0);
         model.frame(&truth, None, &scene, &mut raw).unwrap();
         let (depth, _) = decode(&tables, UNFILTERED, Kernel::best(), &raw);
         let (mean, largest) = errors(&depth, &truth);
         eprintln!("from {near} mm on: mean error {mean:.4} mm, largest {largest:.3} mm");
-        assert!(
-            mean.abs() < bias && largest < most,
-            "{mean}, {largest} from {near} on"
-        );
+        assert!(mean.abs() < bias && largest < most, "{mean}, {largest} from {near} on");
     }
 }
 
@@ -188,28 +146,15 @@ fn amplitude_noise_saturation_and_edges() {
     let truth = vec![2000.0; PIXELS];
     let middle = 205 * WIDTH + 254;
 
-    let scene = Scene {
-        amplitude_at_1m: 1200.0,
-        ..Scene::default()
-    };
-    model
-        .frame(&truth, Some(&vec![0.5; PIXELS]), &scene, &mut raw)
-        .unwrap();
+    let scene = Scene { amplitude_at_1m: 1200.0, ..Scene::default() };
+    model.frame(&truth, Some(&vec![0.5; PIXELS]), &scene, &mut raw).unwrap();
     let (_, infrared) = decode(&tables, UNFILTERED, Kernel::best(), &raw);
-    assert!(
-        (infrared[middle] - 16.0 * 150.0).abs() < 30.0,
-        "{}",
-        infrared[middle]
-    );
+    assert!((infrared[middle] - 16.0 * 150.0).abs() < 30.0, "{}", infrared[middle]);
 
     // Noise grows with less light, and is the same for the same seed only.
     let mut spread = [0.0; 2];
     for (light, spread) in [1200.0, 200.0].into_iter().zip(&mut spread) {
-        let scene = Scene {
-            amplitude_at_1m: light,
-            edge_mixing: 0.0,
-            ..Scene::real(7)
-        };
+        let scene = Scene { amplitude_at_1m: light, edge_mixing: 0.0, ..Scene::real(7) };
         model.frame(&truth, None, &scene, &mut raw).unwrap();
         let (depth, _) = decode(&tables, UNFILTERED, Kernel::best(), &raw);
         let seen: Vec<f32> = depth.into_iter().filter(|z| (z - 2000.0).abs() < 300.0).collect();
@@ -217,45 +162,28 @@ fn amplitude_noise_saturation_and_edges() {
         *spread = (seen.iter().map(|z| (z - 2000.0).powi(2)).sum::<f32>() / seen.len() as f32).sqrt();
     }
     assert!(spread[1] > 1.5 * spread[0] && spread[0] > 0.5, "{spread:?}");
-    model
-        .frame_of_mm(&[2000; PIXELS], &Scene::real(3), &mut raw)
-        .unwrap();
+    model.frame_of_mm(&[2000; PIXELS], &Scene::real(3), &mut raw).unwrap();
     model.frame(&truth, None, &Scene::real(3), &mut again).unwrap();
     assert!(raw == again);
     model.frame(&truth, None, &Scene::real(4), &mut again).unwrap();
     assert!(raw != again);
 
-    let bright = Scene {
-        saturation: 299.0,
-        ..scene
-    };
+    let bright = Scene { saturation: 299.0, ..scene };
     model.frame(&truth, None, &bright, &mut raw).unwrap();
     let (depth, infrared) = decode(&tables, UNFILTERED, Kernel::best(), &raw);
     assert_eq!((depth[middle], infrared[middle]), (0.0, 65_535.0));
 
     // Beside a step the light of both surfaces mixes; elsewhere nothing changes.
     let step = wall(2000.0, 0.0, 700.0);
-    let mixing = Scene {
-        edge_mixing: 0.8,
-        ..scene
-    };
+    let mixing = Scene { edge_mixing: 0.8, ..scene };
     model.frame(&step, None, &mixing, &mut raw).unwrap();
     let (depth, _) = decode(&tables, UNFILTERED, Kernel::best(), &raw);
     let off = |row: usize, column: usize| (depth[row * WIDTH + column] - step[row * WIDTH + column]).abs();
     assert!(off(200, 100) > 5.0 && off(200, 99) > 20.0 && off(200, 103) < 2.0 && off(200, 96) < 2.0);
     // The edge filter is there to find these.
     let (cleaned, _) = decode(&tables, Settings::default(), Kernel::best(), &raw);
-    let dropped = |column: usize| {
-        (160..290)
-            .filter(|row| cleaned[row * WIDTH + column] == 0.0)
-            .count()
-    };
-    assert!(
-        dropped(100) + dropped(99) > 100,
-        "{} {}",
-        dropped(100),
-        dropped(99)
-    );
+    let dropped = |column: usize| (160..290).filter(|row| cleaned[row * WIDTH + column] == 0.0).count();
+    assert!(dropped(100) + dropped(99) > 100, "{} {}", dropped(100), dropped(99));
 }
 
 #[test]
@@ -265,34 +193,12 @@ fn senseless_depths_are_dark() {
     let mut raw = vec![0xff; FRAME_BYTES];
     let odd = [f32::NAN, f32::INFINITY, -5.0, 0.0, 18_751.0, f32::MIN_POSITIVE];
     let depth: Vec<f32> = odd.iter().copied().cycle().take(PIXELS).collect();
-    model
-        .frame(
-            &depth,
-            None,
-            &Scene {
-                amplitude_max: 0.0,
-                ..Scene::default()
-            },
-            &mut raw,
-        )
-        .unwrap();
+    model.frame(&depth, None, &Scene { amplitude_max: 0.0, ..Scene::default() }, &mut raw).unwrap();
     assert!(raw.iter().all(|byte| *byte == 0));
-    assert_eq!(
-        model.frame(&depth[1..], None, &Scene::default(), &mut raw),
-        Err(ShapeError)
-    );
-    assert_eq!(
-        model.frame(&depth, Some(&depth[1..]), &Scene::default(), &mut raw),
-        Err(ShapeError)
-    );
-    assert_eq!(
-        model.frame(&depth, None, &Scene::default(), &mut raw[1..]),
-        Err(ShapeError)
-    );
-    assert_eq!(
-        model.frame_of_mm(&[1; 4], &Scene::default(), &mut raw),
-        Err(ShapeError)
-    );
+    assert_eq!(model.frame(&depth[1..], None, &Scene::default(), &mut raw), Err(ShapeError));
+    assert_eq!(model.frame(&depth, Some(&depth[1..]), &Scene::default(), &mut raw), Err(ShapeError));
+    assert_eq!(model.frame(&depth, None, &Scene::default(), &mut raw[1..]), Err(ShapeError));
+    assert_eq!(model.frame_of_mm(&[1; 4], &Scene::default(), &mut raw), Err(ShapeError));
 }
 
 #[test]
@@ -325,15 +231,10 @@ fn the_tables_of_a_real_sensor() {
     let Some(bytes) = shared("raw/p0tables_3x424x512_u16le.bin") else {
         return;
     };
-    let values: Vec<u16> = bytes
-        .chunks_exact(2)
-        .map(|x| u16::from_le_bytes([x[0], x[1]]))
-        .collect();
+    let values: Vec<u16> = bytes.chunks_exact(2).map(|x| u16::from_le_bytes([x[0], x[1]])).collect();
     // The file was written bottom row first.
-    let p0: Vec<Vec<u16>> = values
-        .chunks(PIXELS)
-        .map(|t| t.chunks(WIDTH).rev().flatten().copied().collect())
-        .collect();
+    let p0: Vec<Vec<u16>> =
+        values.chunks(PIXELS).map(|t| t.chunks(WIDTH).rev().flatten().copied().collect()).collect();
     let tables = Tables::from_parts([&p0[0], &p0[1], &p0[2]], &LENS).unwrap();
     assert!(tables.p0_border_is_known());
     check_scene(&tables, &wall(900.0, 2.0, 0.0));
@@ -342,11 +243,7 @@ fn the_tables_of_a_real_sensor() {
 fn check_scene(tables: &Tables, truth: &[f32]) {
     let mut model = Model::new(tables);
     let mut raw = vec![0; FRAME_BYTES];
-    let scene = Scene {
-        amplitude_at_1m: 3000.0,
-        amplitude_max: 900.0,
-        ..Scene::default()
-    };
+    let scene = Scene { amplitude_at_1m: 3000.0, amplitude_max: 900.0, ..Scene::default() };
     model.frame(truth, None, &scene, &mut raw).unwrap();
     let (depth, _) = decode(tables, UNFILTERED, Kernel::best(), &raw);
     let (mut near, mut count, mut sum) = (0, 0, 0.0);
@@ -358,11 +255,7 @@ fn check_scene(tables: &Tables, truth: &[f32]) {
         }
     }
     assert!(near * 1000 >= count * 999, "{near} of {count} within 3 mm");
-    assert!(
-        (sum / count as f64).abs() < 0.05,
-        "mean error {}",
-        sum / count as f64
-    );
+    assert!((sum / count as f64).abs() < 0.05, "mean error {}", sum / count as f64);
 }
 
 proptest! {

@@ -94,9 +94,7 @@ impl Simd for Avx2 {
     #[inline(always)]
     fn load_i16(self, from: &Span<i16>, i: usize) -> F32x8 {
         let from = &from[i..i + 8];
-        F32x8(avx2!(_mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(_mm_loadu_si128(
-            from.as_ptr().cast()
-        )))))
+        F32x8(avx2!(_mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(_mm_loadu_si128(from.as_ptr().cast())))))
     }
 
     #[inline(always)]

@@ -27,14 +27,8 @@ impl Likeness {
 /// polynomial, within 3e-6.
 #[inline(always)]
 fn likeness<S: Simd>(s: S, cosine: S::F) -> S::F {
-    const TERMS: [f32; 6] = [
-        0.637_091_6,
-        0.287_227_24,
-        0.064_743_13,
-        0.009_731_766,
-        0.001_107_733_3,
-        0.000_098_172_284,
-    ];
+    const TERMS: [f32; 6] =
+        [0.637_091_6, 0.287_227_24, 0.064_743_13, 0.009_731_766, 0.001_107_733_3, 0.000_098_172_284];
     let mut root = s.splat(TERMS[5]);
     root = root.mul_add(cosine, s.splat(TERMS[4]));
     root = root.mul_add(cosine, s.splat(TERMS[3]));
@@ -55,9 +49,7 @@ pub(super) fn like_right<S: Simd>(s: S, row: &Units, out: &mut Likeness) {
         let out = out.right.plane_mut(J);
         let mut i = 0;
         while i < PLANE {
-            let cosine = s
-                .load(a, i)
-                .mul_add(s.load(right_a, i), s.load(b, i) * s.load(right_b, i));
+            let cosine = s.load(a, i).mul_add(s.load(right_a, i), s.load(b, i) * s.load(right_b, i));
             s.store(likeness(s, cosine), out, i);
             i += S::N;
         }
@@ -95,11 +87,8 @@ pub(super) struct Columns {
 }
 
 impl Columns {
-    pub(super) const ZERO: Self = Columns {
-        a: Row::filled(0.0),
-        b: Row::filled(0.0),
-        count: Row::filled(0.0),
-    };
+    pub(super) const ZERO: Self =
+        Columns { a: Row::filled(0.0), b: Row::filled(0.0), count: Row::filled(0.0) };
 }
 
 #[inline(always)]
@@ -121,11 +110,7 @@ fn columns<S: Simd>(s: S, units: [&Units; 3], out: &mut Columns) {
                 + s.load(units[2].b.plane(J), i).only(m2);
             s.store(a, out.a.plane_mut(J), i);
             s.store(b, out.b.plane_mut(J), i);
-            s.store(
-                one.only(m0) + one.only(m1) + one.only(m2),
-                out.count.plane_mut(J),
-                i,
-            );
+            s.store(one.only(m0) + one.only(m1) + one.only(m2), out.count.plane_mut(J), i);
             i += S::N;
         }
     });
@@ -176,46 +161,14 @@ pub(super) fn bilateral<S: Simd>(
                         $b = like.mul_add(s.load($vectors.b.$at(J), i), $b);
                     };
                 }
-                add!(
-                    corner_w,
-                    corner_a,
-                    corner_b,
-                    like_up.down_right.left(J),
-                    unit_up,
-                    up,
-                    left
-                );
+                add!(corner_w, corner_a, corner_b, like_up.down_right.left(J), unit_up, up, left);
                 add!(side_w, side_a, side_b, like_up.down.plane(J), unit_up, up, plane);
-                add!(
-                    corner_w,
-                    corner_a,
-                    corner_b,
-                    like_up.down_left.right(J),
-                    unit_up,
-                    up,
-                    right
-                );
+                add!(corner_w, corner_a, corner_b, like_up.down_left.right(J), unit_up, up, right);
                 add!(side_w, side_a, side_b, like.right.left(J), unit, row, left);
                 add!(side_w, side_a, side_b, like.right.plane(J), unit, row, right);
-                add!(
-                    corner_w,
-                    corner_a,
-                    corner_b,
-                    like.down_left.plane(J),
-                    unit_down,
-                    down,
-                    left
-                );
+                add!(corner_w, corner_a, corner_b, like.down_left.plane(J), unit_down, down, left);
                 add!(side_w, side_a, side_b, like.down.plane(J), unit_down, down, plane);
-                add!(
-                    corner_w,
-                    corner_a,
-                    corner_b,
-                    like.down_right.plane(J),
-                    unit_down,
-                    down,
-                    right
-                );
+                add!(corner_w, corner_a, corner_b, like.down_right.plane(J), unit_down, down, right);
                 let (corner, side, centre) =
                     (s.splat(GAUSS_CORNER), s.splat(GAUSS_SIDE), s.splat(GAUSS_CENTRE));
                 let weight = corner_w.mul_add(corner, side_w.mul_add(side, centre));
@@ -263,12 +216,8 @@ pub(super) fn bilateral<S: Simd>(
                 let corner = s.splat(GAUSS_CORNER * WHOLE);
                 let (side, centre) = (s.splat(GAUSS_SIDE * WHOLE), s.splat(GAUSS_CENTRE * WHOLE));
                 let whole = s.splat(8.5).lt(lengths);
-                let weak_a = corner_a
-                    .mul_add(corner, side_a.mul_add(side, a * centre))
-                    .only(whole);
-                let weak_b = corner_b
-                    .mul_add(corner, side_b.mul_add(side, b * centre))
-                    .only(whole);
+                let weak_a = corner_a.mul_add(corner, side_a.mul_add(side, a * centre)).only(whole);
+                let weak_b = corner_b.mul_add(corner, side_b.mul_add(side, b * centre)).only(whole);
                 let distances = half * (s.splat(9.0) - unit_a.mul_add(sum_a, unit_b * sum_b));
                 off_edge |= s.bits(distances.lt(max_edge).and(whole)) & !s.bits(strong);
                 out_a = out_a.or(strong, weak_a);

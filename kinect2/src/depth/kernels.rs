@@ -33,10 +33,7 @@ pub(super) struct Waves {
 
 impl Waves {
     pub(super) fn new(frequency: usize, p0: &[u16]) -> Self {
-        let mut waves = Waves {
-            cos: Row::filled(0.0),
-            sin: Row::filled(0.0),
-        };
+        let mut waves = Waves { cos: Row::filled(0.0), sin: Row::filled(0.0) };
         for (column, p0) in p0.iter().enumerate() {
             let q = -f64::from(*p0) * P0_SCALE * std::f64::consts::PI;
             let scale = f64::from(FREQUENCY_SCALE[frequency]) / 2.0;
@@ -55,10 +52,7 @@ pub(super) struct Vectors {
 }
 
 impl Vectors {
-    pub(super) const ZERO: Self = Vectors {
-        a: Row::filled(0.0),
-        b: Row::filled(0.0),
-    };
+    pub(super) const ZERO: Self = Vectors { a: Row::filled(0.0), b: Row::filled(0.0) };
 }
 
 /// The same at length 1 (0 where there is none), and which of them are strong.
@@ -70,11 +64,8 @@ pub(super) struct Units {
 }
 
 impl Units {
-    pub(super) const ZERO: Self = Units {
-        a: Row::filled(0.0),
-        b: Row::filled(0.0),
-        strong: Row::filled(0.0),
-    };
+    pub(super) const ZERO: Self =
+        Units { a: Row::filled(0.0), b: Row::filled(0.0), strong: Row::filled(0.0) };
 }
 
 /// Which pixels are off edges: a bit each, in the order of the planes, `N` to a byte.

@@ -79,11 +79,7 @@ pub const UNAMBIGUOUS_MM: u16 = 18_750;
 /// * `row`: 0 to 423. For a larger number the result means nothing.
 #[must_use]
 pub const fn image_row(row: usize) -> usize {
-    if row < HEIGHT / 2 {
-        row
-    } else {
-        (HEIGHT / 2 + HEIGHT - 1).wrapping_sub(row)
-    }
+    if row < HEIGHT / 2 { row } else { (HEIGHT / 2 + HEIGHT - 1).wrapping_sub(row) }
 }
 
 /// What to make of a frame. The defaults are those of libfreenect2.
@@ -126,10 +122,7 @@ impl Settings {
     /// [`SettingsError::Range`] unless 1 <= `min_mm` <= `max_mm` <= [`UNAMBIGUOUS_MM`].
     pub fn check(&self) -> Result<(), SettingsError> {
         if self.min_mm == 0 || self.min_mm > self.max_mm || self.max_mm > UNAMBIGUOUS_MM {
-            return Err(SettingsError::Range {
-                min_mm: self.min_mm,
-                max_mm: self.max_mm,
-            });
+            return Err(SettingsError::Range { min_mm: self.min_mm, max_mm: self.max_mm });
         }
         Ok(())
     }
@@ -218,13 +211,7 @@ impl Decoder {
             }
             (_, None) => return Err(SettingsError::Kernel(kernel)),
         };
-        Ok(Decoder {
-            settings,
-            wanted: settings,
-            kernel,
-            engine,
-            next: 0,
-        })
+        Ok(Decoder { settings, wanted: settings, kernel, engine, next: 0 })
     }
 
     /// The kernel in use.
@@ -319,9 +306,7 @@ impl Decoder {
                 let settings = &self.settings;
                 copy_rows(frame.depth(), depth, settings.mirror, |mm| settings.round(mm));
                 if let Some(infrared) = infrared {
-                    copy_rows(frame.infrared(), infrared, settings.mirror, |value| {
-                        (value + 0.5) as u16
-                    });
+                    copy_rows(frame.infrared(), infrared, settings.mirror, |value| (value + 0.5) as u16);
                 }
             }
             Engine::Vector(pipeline, instructions) => {
@@ -381,11 +366,7 @@ impl Decoder {
             return Err(FinishError::FrameLength(frame.len()));
         }
         self.begin();
-        for (sub_image, bytes) in frame
-            .chunks_exact(SUB_IMAGE_BYTES)
-            .take(SUB_IMAGES_USED)
-            .enumerate()
-        {
+        for (sub_image, bytes) in frame.chunks_exact(SUB_IMAGE_BYTES).take(SUB_IMAGES_USED).enumerate() {
             let fed = self.rows(sub_image, 0, bytes);
             debug_assert_eq!(fed, Ok(()));
         }

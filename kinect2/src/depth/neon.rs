@@ -119,10 +119,7 @@ impl Simd for Neon {
 
     #[inline(always)]
     fn mask(self, bits: u8) -> M32x4 {
-        M32x4(neon!(vtstq_u32(
-            vdupq_n_u32(u32::from(bits)),
-            vld1q_u32(LANES.as_ptr())
-        )))
+        M32x4(neon!(vtstq_u32(vdupq_n_u32(u32::from(bits)), vld1q_u32(LANES.as_ptr()))))
     }
 
     /// Eight codes of eleven bytes a step, in 16-bit lanes. A code that starts at bit `o` of a byte is that byte and the next
@@ -133,9 +130,8 @@ impl Simd for Neon {
         const NONE: u8 = 255;
         const PAIR: [u8; 16] = [0, 1, 1, 2, 2, 3, 4, 5, 5, 6, 6, 7, 8, 9, 9, 10];
         const RIGHT: [i16; 8] = [0, -3, -6, -1, -4, -7, -2, -5];
-        const THIRD: [u8; 16] = [
-            NONE, NONE, NONE, NONE, 4, NONE, NONE, NONE, NONE, NONE, 8, NONE, NONE, NONE, NONE, NONE,
-        ];
+        const THIRD: [u8; 16] =
+            [NONE, NONE, NONE, NONE, 4, NONE, NONE, NONE, NONE, NONE, 8, NONE, NONE, NONE, NONE, NONE];
         const LEFT: [i16; 8] = [0, 0, 10, 0, 0, 9, 0, 0];
         let bytes = &row[plane * 176..plane * 176 + 192];
         neon! {
@@ -229,18 +225,12 @@ impl Float for F32x4 {
 
     #[inline(always)]
     fn only(self, mask: M32x4) -> Self {
-        F32x4(neon!(vreinterpretq_f32_u32(vandq_u32(
-            vreinterpretq_u32_f32(self.0),
-            mask.0
-        ))))
+        F32x4(neon!(vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_f32(self.0), mask.0))))
     }
 
     #[inline(always)]
     fn without(self, mask: M32x4) -> Self {
-        F32x4(neon!(vreinterpretq_f32_u32(vbicq_u32(
-            vreinterpretq_u32_f32(self.0),
-            mask.0
-        ))))
+        F32x4(neon!(vreinterpretq_f32_u32(vbicq_u32(vreinterpretq_u32_f32(self.0), mask.0))))
     }
 
     #[inline(always)]

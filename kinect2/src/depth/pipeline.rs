@@ -51,11 +51,7 @@ pub(super) struct Pipeline {
 impl Pipeline {
     pub(super) fn new(tables: &Tables) -> Self {
         let waves = [0, 1, 2].map(|frequency| {
-            tables
-                .p0(frequency)
-                .chunks_exact(WIDTH)
-                .map(|row| Waves::new(frequency, row))
-                .collect()
+            tables.p0(frequency).chunks_exact(WIDTH).map(|row| Waves::new(frequency, row)).collect()
         });
         let rays = tables.x().chunks_exact(WIDTH).zip(tables.z().chunks_exact(WIDTH));
         Pipeline {
@@ -169,15 +165,7 @@ fn arrive<S: Simd>(s: S, p: &mut Pipeline, settings: &Settings, frequency: usize
     let infrared = settings.infrared.then_some(&mut p.infrared[row]);
     let at = slot(row);
     let units = settings.bilateral.then_some(&mut p.units[at]);
-    kernels::vectors(
-        s,
-        frequency,
-        exposures,
-        &p.waves[frequency][row],
-        &mut p.vectors[at],
-        units,
-        infrared,
-    );
+    kernels::vectors(s, frequency, exposures, &p.waves[frequency][row], &mut p.vectors[at], units, infrared);
     if !settings.bilateral {
         return;
     }
@@ -241,19 +229,8 @@ fn clean<S: Simd>(s: S, p: &mut Pipeline, settings: &Settings, row: usize) {
         edge::range(s, settings, &p.surfaces[slot(row)].depth, &mut p.depth[row]);
         return;
     }
-    let rows = [
-        &p.surfaces[slot(row - 1)],
-        &p.surfaces[slot(row)],
-        &p.surfaces[slot(row + 1)],
-    ];
-    edge::edge(
-        s,
-        settings,
-        rows,
-        &p.not_edge[row],
-        &mut p.extremes,
-        &mut p.depth[row],
-    );
+    let rows = [&p.surfaces[slot(row - 1)], &p.surfaces[slot(row)], &p.surfaces[slot(row + 1)]];
+    edge::edge(s, settings, rows, &p.not_edge[row], &mut p.extremes, &mut p.depth[row]);
 }
 
 /// Hands out the frame as integers.
@@ -271,11 +248,9 @@ pub(super) fn finish<S: Simd>(
     for (row, out) in p.depth.iter().zip(depth.chunks_exact_mut(WIDTH)) {
         kernels::emit(s, row, least, most, add, settings.mirror, out);
     }
-    for (row, out) in p.infrared.iter().zip(
-        infrared
-            .into_iter()
-            .flat_map(|image| image.chunks_exact_mut(WIDTH)),
-    ) {
+    for (row, out) in
+        p.infrared.iter().zip(infrared.into_iter().flat_map(|image| image.chunks_exact_mut(WIDTH)))
+    {
         kernels::emit(s, row, 0.0, f32::from(u16::MAX), 0.5, settings.mirror, out);
     }
 }

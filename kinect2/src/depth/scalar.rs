@@ -120,9 +120,8 @@ impl Frame {
         let sum: f32 = amplitudes.iter().sum();
         let squares: f32 = amplitudes.iter().map(|a| a * a).sum();
         let (mut low, mut high) = (z, z);
-        for (depth, not_edge) in neighbourhood(&self.raw_depth, i)
-            .iter()
-            .zip(neighbourhood(&self.not_edge, i))
+        for (depth, not_edge) in
+            neighbourhood(&self.raw_depth, i).iter().zip(neighbourhood(&self.not_edge, i))
         {
             if not_edge && *depth > 0.0 {
                 low = low.min(*depth);
@@ -153,11 +152,7 @@ pub(super) const fn linearise(code: u16) -> i16 {
         return SATURATED;
     }
     let m = (code & 1023) as i16;
-    let value = if m < 256 {
-        m
-    } else {
-        ((m & 127) + 128) << ((m >> 7) - 1)
-    };
+    let value = if m < 256 { m } else { ((m & 127) + 128) << ((m >> 7) - 1) };
     if code < 1024 { value } else { -value }
 }
 
@@ -202,16 +197,9 @@ pub(super) fn bilateral(window: &[Vector; 9]) -> (Vector, bool) {
     let squared = |v: Vector| v.a * v.a + v.b * v.b;
     let centre = window[4];
     let weak = squared(centre) < STRONG_SQUARED;
-    let (threshold, decay) = if weak {
-        (0.0, 0.0)
-    } else {
-        (STRONG_SQUARED, DISTANCE_DECAY)
-    };
+    let (threshold, decay) = if weak { (0.0, 0.0) } else { (STRONG_SQUARED, DISTANCE_DECAY) };
     let (mut weight, mut distances) = (GAUSS_CENTRE, 0.0);
-    let mut sum = Vector {
-        a: GAUSS_CENTRE * centre.a,
-        b: GAUSS_CENTRE * centre.b,
-    };
+    let mut sum = Vector { a: GAUSS_CENTRE * centre.a, b: GAUSS_CENTRE * centre.b };
     for (j, (v, gauss)) in window.iter().zip(GAUSS).enumerate() {
         if j == 4 || squared(*v) < threshold {
             continue;
@@ -225,14 +213,8 @@ pub(super) fn bilateral(window: &[Vector; 9]) -> (Vector, bool) {
         sum.b += w * v.b;
     }
     // A vector of no length has no direction: the distance is NaN, and so are weight and sum of distances.
-    let filtered = if weight > 0.0 {
-        Vector {
-            a: sum.a / weight,
-            b: sum.b / weight,
-        }
-    } else {
-        Vector::default()
-    };
+    let filtered =
+        if weight > 0.0 { Vector { a: sum.a / weight, b: sum.b / weight } } else { Vector::default() };
     (filtered, distances < MAX_EDGE)
 }
 
@@ -273,11 +255,7 @@ pub(super) fn phase(vectors: [Vector; 3]) -> (f32, f32) {
     let limit = ((most.ln() * CONFIDENCE_SLOPE * LOG10_2 + CONFIDENCE_OFFSET) * LOG2_10)
         .exp()
         .clamp(MIN_DISAGREEMENT, MAX_DISAGREEMENT);
-    if p > 0.0 && limit * limit >= error {
-        (p, sum)
-    } else {
-        (0.0, sum)
-    }
+    if p > 0.0 && limit * limit >= error { (p, sum) } else { (0.0, sum) }
 }
 
 /// Depth along the optical axis in mm of a phase `p`, for the pixel's ray values `x` and `z`.

@@ -33,9 +33,7 @@ impl<T: Copy> Row<T> {
     #[inline(always)]
     pub(super) fn plane_mut(&mut self, j: usize) -> &mut Span<T> {
         let start = j * PITCH;
-        (&mut self.0[start..start + PITCH])
-            .try_into()
-            .expect("a span is PITCH long")
+        (&mut self.0[start..start + PITCH]).try_into().expect("a span is PITCH long")
     }
 
     /// The pixels to the left of plane `j`'s. Left of plane 0 is plane 3, one index before.
@@ -52,9 +50,7 @@ impl<T: Copy> Row<T> {
 
     #[inline(always)]
     fn span(&self, start: usize) -> &Span<T> {
-        self.0[start..start + PITCH]
-            .try_into()
-            .expect("a span is PITCH long")
+        self.0[start..start + PITCH].try_into().expect("a span is PITCH long")
     }
 
     /// The value of a column in image order.

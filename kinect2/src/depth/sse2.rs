@@ -140,19 +140,11 @@ impl Simd for Sse2 {
     fn unpack(self, row: &[u8; PACKED], plane: usize, to: &mut Span<i16>) {
         let groups = row[plane * 176..plane * 176 + 176].chunks_exact(11);
         for (bytes, to) in groups.zip(to.chunks_exact_mut(8)) {
-            let word = |at: usize| {
-                bytes[at..]
-                    .first_chunk()
-                    .map_or(0, |word| u64::from_le_bytes(*word))
-            };
+            let word = |at: usize| bytes[at..].first_chunk().map_or(0, |word| u64::from_le_bytes(*word));
             let (low, high) = (word(0), word(3));
             let value = |bits: u64| MEASUREMENTS[(bits & 0x7ff) as usize];
             for (code, to) in to.iter_mut().enumerate() {
-                *to = value(if code < 5 {
-                    low >> (11 * code)
-                } else {
-                    high >> (11 * code - 24)
-                });
+                *to = value(if code < 5 { low >> (11 * code) } else { high >> (11 * code - 24) });
             }
         }
     }
@@ -237,10 +229,7 @@ impl Float for F32x4 {
 
     #[inline(always)]
     fn or(self, mask: M32x4, other: Self) -> Self {
-        F32x4(sse2!(_mm_or_ps(
-            _mm_and_ps(mask.0, self.0),
-            _mm_andnot_ps(mask.0, other.0)
-        )))
+        F32x4(sse2!(_mm_or_ps(_mm_and_ps(mask.0, self.0), _mm_andnot_ps(mask.0, other.0))))
     }
 }
 

@@ -47,12 +47,7 @@ impl Intrinsics {
             return Err(TablesError::IntrinsicsLength(reply.len()));
         }
         let at = |offset: usize| {
-            f32::from_le_bytes([
-                reply[offset],
-                reply[offset + 1],
-                reply[offset + 2],
-                reply[offset + 3],
-            ])
+            f32::from_le_bytes([reply[offset], reply[offset + 1], reply[offset + 2], reply[offset + 3]])
         };
         let lens = Intrinsics {
             fx: at(0),
@@ -115,10 +110,8 @@ impl Intrinsics {
         const SMALL_MISS: f64 = 1e-9;
         let (k1, k2, k3) = (f64::from(self.k1), f64::from(self.k2), f64::from(self.k3));
         let (p1, p2) = (f64::from(self.p1), f64::from(self.p2));
-        let (xd, yd) = (
-            (x - f64::from(self.cx)) / f64::from(self.fx),
-            (y - f64::from(self.cy)) / f64::from(self.fy),
-        );
+        let (xd, yd) =
+            ((x - f64::from(self.cx)) / f64::from(self.fx), (y - f64::from(self.cy)) / f64::from(self.fy));
         let (mut xu, mut yu) = (xd, yd);
         for _ in 0..STEPS {
             let (x2, y2) = (xu * xu, yu * yu);
@@ -142,10 +135,7 @@ impl Intrinsics {
             let (xe, ye) = self.distort(xu, yu);
             let (ex, ey) = (xe - xd, ye - yd);
             let determinant = j11 * j22 - j12 * j12;
-            let (dx, dy) = (
-                (j22 * ex - j12 * ey) / determinant,
-                (j11 * ey - j12 * ex) / determinant,
-            );
+            let (dx, dy) = ((j22 * ex - j12 * ey) / determinant, (j11 * ey - j12 * ex) / determinant);
             xu -= dx;
             yu -= dy;
             if dx.abs() <= SMALL_STEP && dy.abs() <= SMALL_STEP {
@@ -205,10 +195,7 @@ impl Tables {
     pub fn from_parts(p0: [&[u16]; 3], intrinsics: &Intrinsics) -> Result<Self, TablesError> {
         for (table, values) in p0.iter().enumerate() {
             if values.len() != PIXELS {
-                return Err(TablesError::P0TableLength {
-                    table,
-                    length: values.len(),
-                });
+                return Err(TablesError::P0TableLength { table, length: values.len() });
             }
         }
         Self::new(p0.map(<[u16]>::to_vec), intrinsics)
@@ -227,12 +214,7 @@ impl Tables {
                 z.push((6250.0 / 3.0 / (1.0 + xu * xu + yu * yu).sqrt()) as f32);
             }
         }
-        Ok(Tables {
-            p0,
-            x,
-            z,
-            intrinsics: *intrinsics,
-        })
+        Ok(Tables { p0, x, z, intrinsics: *intrinsics })
     }
 
     /// The same tables with X and Z upside down: what libfreenect2's CPU and OpenGL pipelines do. **For comparison
@@ -287,9 +269,7 @@ impl Tables {
 
 impl fmt::Debug for Tables {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tables")
-            .field("intrinsics", &self.intrinsics)
-            .finish_non_exhaustive()
+        f.debug_struct("Tables").field("intrinsics", &self.intrinsics).finish_non_exhaustive()
     }
 }
 
@@ -327,10 +307,7 @@ impl fmt::Display for TablesError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self::P0Length(got) => {
-                write!(
-                    f,
-                    "P0 reply: {got} bytes, at least {P0_REPLY_MIN} are needed for its three tables"
-                )
+                write!(f, "P0 reply: {got} bytes, at least {P0_REPLY_MIN} are needed for its three tables")
             }
             Self::P0TableLength { table, length } => {
                 write!(f, "P0 table {table}: {length} values, 424 x 512 are needed")

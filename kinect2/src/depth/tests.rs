@@ -51,10 +51,7 @@ fn pack(codes: impl Fn(usize) -> u16) -> Vec<u8> {
 
 /// One frame with the same nine codes in every pixel.
 fn uniform(codes: [u16; 9]) -> Vec<u8> {
-    codes
-        .iter()
-        .flat_map(|code| pack(|_| *code).repeat(HEIGHT))
-        .collect()
+    codes.iter().flat_map(|code| pack(|_| *code).repeat(HEIGHT)).collect()
 }
 
 /// The last frame's f32 images.
@@ -70,39 +67,18 @@ mod unpacking {
     #[test]
     fn bytes_of_a_ramp() {
         let row = pack(|x| x as u16);
-        assert_eq!(
-            row[..11],
-            [0x00, 0x20, 0x00, 0x02, 0x18, 0x00, 0x01, 0x0a, 0x60, 0x80, 0x03]
-        );
-        assert_eq!(
-            row[176..187],
-            [0x01, 0x28, 0x40, 0x02, 0x1a, 0x10, 0x81, 0x0a, 0x64, 0xa0, 0x03]
-        );
-        assert_eq!(
-            row[693..],
-            [0xe3, 0x39, 0xcf, 0x7a, 0xde, 0x33, 0x9f, 0xfb, 0xec, 0xe7, 0x3f]
-        );
+        assert_eq!(row[..11], [0x00, 0x20, 0x00, 0x02, 0x18, 0x00, 0x01, 0x0a, 0x60, 0x80, 0x03]);
+        assert_eq!(row[176..187], [0x01, 0x28, 0x40, 0x02, 0x1a, 0x10, 0x81, 0x0a, 0x64, 0xa0, 0x03]);
+        assert_eq!(row[693..], [0xe3, 0x39, 0xcf, 0x7a, 0xde, 0x33, 0x9f, 0xfb, 0xec, 0xe7, 0x3f]);
     }
 
     #[test]
     fn bytes_of_mixed_codes() {
         let row = pack(|x| ((37 * x + 11) % 2048) as u16);
-        assert_eq!(
-            row[..11],
-            [0x0b, 0xf8, 0xc4, 0x4c, 0x8e, 0xb3, 0xa5, 0x77, 0x0d, 0xee, 0x82]
-        );
-        assert_eq!(
-            row[176..187],
-            [0x30, 0x20, 0x06, 0x56, 0xd8, 0x03, 0x28, 0x8a, 0xa1, 0x8e, 0x87]
-        );
-        assert_eq!(
-            row[352..363],
-            [0x55, 0x48, 0x47, 0x5f, 0x22, 0x54, 0xaa, 0x9c, 0x35, 0x2f, 0x8c]
-        );
-        assert_eq!(
-            row[528..539],
-            [0x7a, 0x70, 0x88, 0x68, 0x6c, 0xa4, 0x2c, 0xaf, 0xc9, 0xcf, 0x90]
-        );
+        assert_eq!(row[..11], [0x0b, 0xf8, 0xc4, 0x4c, 0x8e, 0xb3, 0xa5, 0x77, 0x0d, 0xee, 0x82]);
+        assert_eq!(row[176..187], [0x30, 0x20, 0x06, 0x56, 0xd8, 0x03, 0x28, 0x8a, 0xa1, 0x8e, 0x87]);
+        assert_eq!(row[352..363], [0x55, 0x48, 0x47, 0x5f, 0x22, 0x54, 0xaa, 0x9c, 0x35, 0x2f, 0x8c]);
+        assert_eq!(row[528..539], [0x7a, 0x70, 0x88, 0x68, 0x6c, 0xa4, 0x2c, 0xaf, 0xc9, 0xcf, 0x90]);
         assert_eq!(crc32(&row), 0x11be_0077);
         for column in 0..WIDTH {
             assert_eq!(scalar::code(&row, column), ((37 * column + 11) % 2048) as u16);
@@ -156,11 +132,7 @@ mod unpacking {
                 s.unpack(&packed, plane, row.plane_mut(plane));
             }
             for column in 0..WIDTH {
-                assert_eq!(
-                    row.get(column),
-                    scalar::linearise(code(column)),
-                    "column {column} of {first}"
-                );
+                assert_eq!(row.get(column), scalar::linearise(code(column)), "column {column} of {first}");
             }
         }
     }
@@ -168,9 +140,8 @@ mod unpacking {
     /// As in zlib.
     fn crc32(bytes: &[u8]) -> u32 {
         !bytes.iter().fold(u32::MAX, |crc, byte| {
-            (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
-                (crc >> 1) ^ (0xedb8_8320 & (crc & 1).wrapping_neg())
-            })
+            (0..8)
+                .fold(crc ^ u32::from(*byte), |crc, _| (crc >> 1) ^ (0xedb8_8320 & (crc & 1).wrapping_neg()))
         })
     }
 }
@@ -189,16 +160,8 @@ mod describing {
             (423, 510, 6253.042, 1470.6371_f32),
         ] {
             let i = row * WIDTH + column;
-            assert!(
-                (tables().x()[i] - x).abs() < 2e-3_f32,
-                "x at {row}, {column}: {}",
-                tables().x()[i]
-            );
-            assert!(
-                (tables().z()[i] - z).abs() < 1e-3,
-                "z at {row}, {column}: {}",
-                tables().z()[i]
-            );
+            assert!((tables().x()[i] - x).abs() < 2e-3_f32, "x at {row}, {column}: {}", tables().x()[i]);
+            assert!((tables().z()[i] - z).abs() < 1e-3, "z at {row}, {column}: {}", tables().z()[i]);
         }
     }
 
@@ -224,18 +187,13 @@ mod describing {
         reply
     }
 
-    const REPLY: [f32; 10] = [
-        365.861, 365.861, 0.0, 254.502, 205.253, 0.0964, -0.2757, 0.0, 0.0, 0.0921,
-    ];
+    const REPLY: [f32; 10] = [365.861, 365.861, 0.0, 254.502, 205.253, 0.0964, -0.2757, 0.0, 0.0, 0.0921];
 
     #[test]
     fn lens_reply_in_its_order() {
         let lens = Intrinsics::from_reply(&lens_reply(REPLY)).unwrap();
         assert_eq!((lens.fx, lens.cx, lens.cy), (365.861, 254.502, 205.253));
-        assert_eq!(
-            (lens.k1, lens.k2, lens.p1, lens.p2, lens.k3),
-            (0.0964, -0.2757, 0.0, 0.0, 0.0921)
-        );
+        assert_eq!((lens.k1, lens.k2, lens.p1, lens.p2, lens.k3), (0.0964, -0.2757, 0.0, 0.0, 0.0921));
         let short = Intrinsics::from_reply(&lens_reply(REPLY)[..39]);
         assert_eq!(short, Err(TablesError::IntrinsicsLength(39)));
     }
@@ -272,13 +230,7 @@ mod describing {
         let error = Tables::from_parts([&p0(0), &p0(1), &p0(2)], &folded).unwrap_err();
         assert!(matches!(error, TablesError::Distortion { .. }), "{error}");
         let short = Tables::from_parts([&p0(0), &p0(1)[1..], &p0(2)], &LENS).unwrap_err();
-        assert_eq!(
-            short,
-            TablesError::P0TableLength {
-                table: 1,
-                length: PIXELS - 1
-            }
-        );
+        assert_eq!(short, TablesError::P0TableLength { table: 1, length: PIXELS - 1 });
     }
 
     proptest! {
@@ -394,12 +346,8 @@ mod single_pixels {
                 continue;
             };
             for kernel in kernels() {
-                let settings = Settings {
-                    bilateral: false,
-                    edge: false,
-                    max_mm: 12_000,
-                    ..Settings::default()
-                };
+                let settings =
+                    Settings { bilateral: false, edge: false, max_mm: 12_000, ..Settings::default() };
                 let mut decoder = Decoder::with_kernel(&tables, settings, kernel).unwrap();
                 decoder.feed(&uniform(case.codes)).unwrap();
                 let (depth, infrared) = images(&mut decoder);
@@ -458,15 +406,8 @@ mod feeding {
     }
 
     fn any_settings() -> impl Strategy<Value = Settings> {
-        (
-            1_u16..3000,
-            0_u16..15_000,
-            any::<bool>(),
-            any::<bool>(),
-            -100_i16..2000,
-            any::<bool>(),
-        )
-            .prop_map(|(min_mm, span, bilateral, edge, offset_mm, mirror)| Settings {
+        (1_u16..3000, 0_u16..15_000, any::<bool>(), any::<bool>(), -100_i16..2000, any::<bool>()).prop_map(
+            |(min_mm, span, bilateral, edge, offset_mm, mirror)| Settings {
                 min_mm,
                 max_mm: min_mm + span,
                 bilateral,
@@ -474,7 +415,8 @@ mod feeding {
                 offset_mm,
                 mirror,
                 infrared: true,
-            })
+            },
+        )
     }
 
     /// Differences where both have a depth, and pixels where one has none.
@@ -574,14 +516,8 @@ mod feeding {
                 decoder.feed(&uniform(codes)).unwrap();
                 let (depth, infrared) = images(&mut decoder);
                 assert!(depth.iter().all(|z| *z == 0.0), "{kernel:?} {codes:?}");
-                let inner = infrared
-                    .iter()
-                    .enumerate()
-                    .filter(|(i, _)| !matches!(i % WIDTH, 0 | 511));
-                assert!(
-                    inner.map(|(_, ir)| *ir).all(|ir| (ir - white).abs() < 0.01),
-                    "{kernel:?} {codes:?}"
-                );
+                let inner = infrared.iter().enumerate().filter(|(i, _)| !matches!(i % WIDTH, 0 | 511));
+                assert!(inner.map(|(_, ir)| *ir).all(|ir| (ir - white).abs() < 0.01), "{kernel:?} {codes:?}");
             }
         }
     }
@@ -590,20 +526,11 @@ mod feeding {
     fn mirrored_and_with_an_offset() {
         let frame = lively(5);
         for kernel in kernels() {
-            let settings = Settings {
-                edge: false,
-                ..Settings::default()
-            };
+            let settings = Settings { edge: false, ..Settings::default() };
             let mut decoder = Decoder::with_kernel(tables(), settings, kernel).unwrap();
             let (mut plain, mut turned, mut ir) = (vec![0; PIXELS], vec![0; PIXELS], vec![0; PIXELS]);
             decoder.decode(&frame, &mut plain, None).unwrap();
-            decoder
-                .set(Settings {
-                    mirror: true,
-                    offset_mm: 24,
-                    ..settings
-                })
-                .unwrap();
+            decoder.set(Settings { mirror: true, offset_mm: 24, ..settings }).unwrap();
             decoder.decode(&frame, &mut turned, Some(&mut ir)).unwrap();
             for (plain, turned) in plain.chunks(WIDTH).zip(turned.chunks(WIDTH)) {
                 for (plain, turned) in plain.iter().zip(turned.iter().rev()) {
@@ -620,69 +547,36 @@ mod feeding {
             let mut decoder = Decoder::with_kernel(tables(), Settings::default(), kernel).unwrap();
             let rows = |count: usize| &frame[..count * ROW_BYTES];
             let (mut depth, mut ir) = (vec![9; PIXELS], vec![9; PIXELS]);
-            assert_eq!(
-                decoder.rows(1, 0, rows(1)),
-                Err(RowsError::Order { sub_image: 0, row: 0 })
-            );
-            assert_eq!(
-                decoder.rows(0, 1, rows(1)),
-                Err(RowsError::Order { sub_image: 0, row: 0 })
-            );
+            assert_eq!(decoder.rows(1, 0, rows(1)), Err(RowsError::Order { sub_image: 0, row: 0 }));
+            assert_eq!(decoder.rows(0, 1, rows(1)), Err(RowsError::Order { sub_image: 0, row: 0 }));
             assert_eq!(decoder.rows(10, 0, rows(1)), Err(RowsError::SubImage(10)));
             assert_eq!(decoder.rows(0, 0, &frame[..703]), Err(RowsError::Length(703)));
-            let far = RowsError::TooMany {
-                first_row: usize::MAX,
-                count: 1,
-            };
+            let far = RowsError::TooMany { first_row: usize::MAX, count: 1 };
             assert_eq!(decoder.rows(0, usize::MAX, rows(1)), Err(far));
-            let many = RowsError::TooMany {
-                first_row: 400,
-                count: 25,
-            };
+            let many = RowsError::TooMany { first_row: 400, count: 25 };
             assert_eq!(decoder.rows(0, 400, rows(25)), Err(many));
             decoder.rows(0, 0, rows(24)).unwrap();
             decoder.rows(9, 0, rows(424)).unwrap();
             assert_eq!(decoder.expected(), (0, 24));
-            let incomplete = FinishError::Incomplete {
-                sub_image: 0,
-                row: 24,
-            };
+            let incomplete = FinishError::Incomplete { sub_image: 0, row: 24 };
             assert_eq!(decoder.finish(&mut depth, Some(&mut ir)), Err(incomplete));
             assert!(depth.iter().chain(&ir).all(|value| *value == 9));
             let length = FinishError::FrameLength(frame.len() - 1);
             assert_eq!(decoder.decode(&frame[1..], &mut depth, None), Err(length));
             decoder.feed(&frame).unwrap();
-            assert_eq!(
-                decoder.rows(0, 0, rows(1)),
-                Err(RowsError::Order { sub_image: 9, row: 0 })
-            );
+            assert_eq!(decoder.rows(0, 0, rows(1)), Err(RowsError::Order { sub_image: 9, row: 0 }));
             assert_eq!(decoder.finish(&mut depth[1..], None), Err(FinishError::Shape));
-            assert_eq!(
-                decoder.finish(&mut depth, Some(&mut ir[1..])),
-                Err(FinishError::Shape)
-            );
-            decoder
-                .set(Settings {
-                    infrared: false,
-                    ..Settings::default()
-                })
-                .unwrap();
+            assert_eq!(decoder.finish(&mut depth, Some(&mut ir[1..])), Err(FinishError::Shape));
+            decoder.set(Settings { infrared: false, ..Settings::default() }).unwrap();
             decoder.feed(&frame).unwrap();
-            assert_eq!(
-                decoder.finish(&mut depth, Some(&mut ir)),
-                Err(FinishError::NoInfrared)
-            );
+            assert_eq!(decoder.finish(&mut depth, Some(&mut ir)), Err(FinishError::NoInfrared));
         }
     }
 
     #[test]
     fn settings_are_checked() {
         for (min_mm, max_mm) in [(0, 4500), (4500, 500), (500, 18_751)] {
-            let settings = Settings {
-                min_mm,
-                max_mm,
-                ..Settings::default()
-            };
+            let settings = Settings { min_mm, max_mm, ..Settings::default() };
             let refused = SettingsError::Range { min_mm, max_mm };
             assert_eq!(Decoder::new(tables(), settings).err(), Some(refused));
             let mut decoder = Decoder::new(tables(), Settings::default()).unwrap();
@@ -703,8 +597,5 @@ fn stored_rows_are_their_own_inverse() {
         seen[image_row(row)] = true;
     }
     assert!(seen.iter().all(|seen| *seen));
-    assert_eq!(
-        (image_row(0), image_row(211), image_row(212), image_row(423)),
-        (0, 211, 423, 212)
-    );
+    assert_eq!((image_row(0), image_row(211), image_row(212), image_row(423)), (0, 211, 423, 212));
 }

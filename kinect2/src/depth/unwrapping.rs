@@ -17,10 +17,7 @@ pub(super) struct Rays {
 
 impl Rays {
     pub(super) fn new(x: &[f32], z: &[f32]) -> Self {
-        let mut rays = Rays {
-            z: Row::filled(0.0),
-            parallax: Row::filled(0.0),
-        };
+        let mut rays = Rays { z: Row::filled(0.0), parallax: Row::filled(0.0) };
         for column in 0..WIDTH {
             let path = 2.0 * f64::from(UNIT_DISTANCE);
             let parallax = f64::from(z[column]) * f64::from(x[column]) * f64::from(BASELINE_TWICE)
@@ -101,9 +98,7 @@ fn limit_squared<S: Simd>(s: S, amplitude: S::F) -> S::F {
     let [low @ .., c8, c9] = TERMS;
     let square = at * at;
     let fourth = square * square;
-    s.splat(c9)
-        .mul_add(at, s.splat(c8))
-        .mul_add(fourth * fourth, eight_terms(s, at, &low))
+    s.splat(c9).mul_add(at, s.splat(c8)).mul_add(fourth * fourth, eight_terms(s, at, &low))
 }
 
 /// A polynomial of eight terms, lowest first, in a tree: half the delay of one after the other.
@@ -114,8 +109,7 @@ fn eight_terms<S: Simd>(s: S, x: S::F, terms: &[f32; 8]) -> S::F {
     let p2 = s.splat(terms[5]).mul_add(x, s.splat(terms[4]));
     let p3 = s.splat(terms[7]).mul_add(x, s.splat(terms[6]));
     let square = x * x;
-    p3.mul_add(square, p2)
-        .mul_add(square * square, p1.mul_add(square, p0))
+    p3.mul_add(square, p2).mul_add(square * square, p1.mul_add(square, p0))
 }
 
 /// Phases of a row, each in laps of the common unit, and the disagreement that they are allowed.
@@ -127,10 +121,8 @@ pub(super) struct Phases {
 }
 
 impl Phases {
-    pub(super) const ZERO: Self = Phases {
-        t: [Row::filled(0.0), Row::filled(0.0), Row::filled(0.0)],
-        limit: Row::filled(0.0),
-    };
+    pub(super) const ZERO: Self =
+        Phases { t: [Row::filled(0.0), Row::filled(0.0), Row::filled(0.0)], limit: Row::filled(0.0) };
 }
 
 /// The three frequencies' vectors to phases and `amplitude`. Apart from `surface` because the two together are longer than
@@ -157,16 +149,9 @@ fn phases<S: Simd>(s: S, v: [&Vectors; 3], out: &mut Phases, amplitude_out: &mut
             let amplitude = amplitude0 + amplitude1 + amplitude2;
             let least = amplitude0.min(amplitude1).min(amplitude2);
             let most = amplitude0.max(amplitude1).max(amplitude2);
-            let lit = s
-                .splat(MIN_AMPLITUDE)
-                .le(least)
-                .and(s.splat(MIN_AMPLITUDE_SUM).le(amplitude));
+            let lit = s.splat(MIN_AMPLITUDE).le(least).and(s.splat(MIN_AMPLITUDE_SUM).le(amplitude));
             s.store(amplitude, amplitude_out.plane_mut(J), i);
-            s.store(
-                limit_squared(s, most).or(lit, s.splat(-1.0)),
-                out.limit.plane_mut(J),
-                i,
-            );
+            s.store(limit_squared(s, most).or(lit, s.splat(-1.0)), out.limit.plane_mut(J), i);
             i += S::N;
         }
     });
@@ -195,10 +180,7 @@ pub(super) fn surface<S: Simd>(
             let t0 = s.load(scratch.t[0].plane(J), i);
             let t1 = s.load(scratch.t[1].plane(J), i);
             let t2 = s.load(scratch.t[2].plane(J), i);
-            let u = (t1 - t0)
-                .mul_add(third, half)
-                .floor()
-                .mul_add(s.splat(LAPS[0]), t0);
+            let u = (t1 - t0).mul_add(third, half).floor().mul_add(s.splat(LAPS[0]), t0);
             let gap = half * (u - t2).abs();
             let gap = gap - gap.floor();
             let second_lap = s.splat(0.25).lt(gap).and(gap.lt(s.splat(0.75)));
