@@ -200,6 +200,10 @@ impl Machine {
     }
 
     fn consume(&mut self, n: usize) {
+        // Nothing moved, so what was looked at stays looked at.
+        if n == 0 {
+            return;
+        }
         let left = self.head.len() - n;
         self.head.copy_within(n.., 0);
         self.head.truncate(left);
@@ -428,6 +432,19 @@ mod tests {
         let Next::Respond(request) = machine.next() else { panic!("no answer") };
         assert!(matches!(request.target, Target::Refused(Status::HeadTooLarge, _)));
         assert!(!request.keep_alive);
+    }
+
+    #[test]
+    fn bytes_that_end_no_head_are_looked_at_once() {
+        let mut machine = Machine::default();
+        machine.receive(b"\r\nGET / HTTP/1.1\r\n");
+        assert_eq!(machine.scanned, 16);
+        machine.consume(0);
+        assert_eq!(machine.scanned, 16);
+        for byte in b"\r\n" {
+            machine.receive(&[*byte]);
+        }
+        assert!(matches!(machine.next(), Next::Respond(_)));
     }
 
     #[test]

@@ -11,9 +11,9 @@ import tempfile
 import threading
 import time
 
-from harness import HEAD, Server, main, need, step
+from harness import HEAD, Failed, Server, main, need, step
 
-SECONDS, SETTLE, LIMIT = 10, 2, 1.0
+SECONDS, SETTLE, LIMIT, TRIES = 10, 2, 1.0, 3
 TAIL = b"\r\n--boundarydonotcross\r\n"
 
 
@@ -78,24 +78,33 @@ class Fast(threading.Thread):
 
     def run(self):
         while not self.over:
-            fields, picture = self.stream.part()
+            try:
+                fields, picture = self.stream.part()
+            except Failed:
+                return  # the server has stopped
             self.captured[hashlib.sha256(picture).digest()] = float(fields["X-Timestamp"])
             self.sequence.append(int(fields["X-Depthcast-Seq"]))
             self.bytes += len(picture)
 
 
-def watch(ages):
-    """Collects the ages of pictures for a while; the first seconds do not count."""
-    end, settled, found = time.time() + SECONDS, time.time() + SETTLE, []
-    for age in ages:
-        if time.time() > settled:
-            found.append(age)
-        if time.time() > end:
-            break
-    need(len(found) > 5, f"only {len(found)} pictures in {SECONDS} s")
-    found.sort()
-    print(f"      {len(found)} pictures, age {found[len(found) // 2]:.2f} s in the middle, {found[-1]:.2f} s at most")
-    need(found[-1] <= LIMIT, f"a picture was {found[-1]:.2f} s old")
+def watch(begin):
+    """Collects the ages of pictures for a while; the first seconds do not count.
+
+    On a crowded machine the reader itself falls behind, which says nothing of the server: it has three tries.
+    """
+    for _ in range(TRIES):
+        end, settled, found = time.time() + SECONDS, time.time() + SETTLE, []
+        for age in begin():
+            if time.time() > settled:
+                found.append(age)
+            if time.time() > end:
+                break
+        need(len(found) > 5, f"only {len(found)} pictures in {SECONDS} s")
+        found.sort()
+        print(f"      {len(found)} pictures, age {found[len(found) // 2]:.2f} s in the middle, {found[-1]:.2f} s at most")
+        if found[-1] <= LIMIT:
+            return
+    need(False, f"in each of {TRIES} tries a picture was more than {LIMIT} s old")
 
 
 def stream_ages(stream):
@@ -126,7 +135,7 @@ def run():
     """slow readers on every protocol see pictures at most a second old, a fast one sees every frame"""
     with tempfile.TemporaryDirectory() as folder:
         path = f"{folder}/http.sock"
-        with Server("staleness", "demo", "--fps", "15", "--pickle", "compact", "--listen", f"unix:{path}") as server:
+        with Server("staleness", "demo", "--pickle", "compact", "--listen", f"unix:{path}") as server:
             fast = Fast(server)
             time.sleep(2)
             before, begun = fast.bytes, time.time()
@@ -135,19 +144,19 @@ def run():
             print(f"      a sixth of the stream is {sixth / 1000:.0f} kB/s")
             tcp = ("127.0.0.1", server.port)
             with step("/stream over TCP, receive buffer of 64 KiB"):
-                watch(stream_ages(Stream(tcp, sixth, 65536)))
+                watch(lambda: stream_ages(Stream(tcp, sixth, 65536)))
             with step("/stream over TCP, the system's receive buffer"):
-                watch(stream_ages(Stream(tcp, sixth)))
+                watch(lambda: stream_ages(Stream(tcp, sixth)))
             with step("/stream over a Unix socket"):
-                watch(stream_ages(Stream(path, sixth)))
+                watch(lambda: stream_ages(Stream(path, sixth)))
             with step("the Python protocol, receive buffer of 64 KiB"):
-                watch(python_ages(Stream(tcp, sixth, 65536), fast))
+                watch(lambda: python_ages(Stream(tcp, sixth, 65536), fast))
             with step("the fast viewer has missed no frame"):
                 fast.over = True
                 fast.join(10)
                 got = fast.sequence
                 need(got == list(range(got[0], got[-1] + 1)), "the fast viewer missed a frame")
-                need(len(got) > 200, f"only {len(got)} frames")
+                need(len(got) > 300, f"only {len(got)} frames")
 
 
 if __name__ == "__main__":
