@@ -34,10 +34,42 @@ pub use self::file::{BadFile, FileValues, Problems};
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
-    pub command: Command,
+    pub action: Action,
+}
+
+impl Cli {
+    /// The command, if it is one that a configuration belongs to.
+    pub fn serve(self) -> Option<Command> {
+        match self.action {
+            Action::Serve(command) => Some(command),
+            Action::Convert(_) => None,
+        }
+    }
 }
 
 /// What to do.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Action {
+    /// Serve, or say what serving would mean.
+    #[command(flatten)]
+    Serve(Command),
+    /// Turn a recording of raw frames into one of 16-bit PNGs, or the other way round
+    Convert(Conversion),
+}
+
+/// Options of `convert`.
+#[derive(Args, Clone, Debug)]
+pub struct Conversion {
+    /// Folder of the recording: *.depth beside p0.bin and ir_params.json, or *.png
+    pub from: PathBuf,
+    /// New folder to write to
+    pub to: PathBuf,
+    /// Folder with p0.bin and ir_params.json of the sensor that raw frames are made for [default: a made-up one]
+    #[arg(long, value_name = "FOLDER")]
+    pub sensor: Option<PathBuf>,
+}
+
+/// What to do with a configuration.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
     /// Serve the built-in synthetic car park (no hardware) on 127.0.0.1:8080, range 0-4500 mm

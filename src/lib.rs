@@ -55,5 +55,8 @@ pub mod service;
 // 6. The loop.
 pub mod net_poll;
 
+// Recordings of one kind into the other.
+pub mod convert;
+
 // Read by `main` alone.
 pub mod config;

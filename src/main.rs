@@ -8,7 +8,8 @@ use clap::Parser;
 
 use depthcast::camera::LocalClock;
 use depthcast::clock::Clock;
-use depthcast::config::{Cli, Command, Config, SourceSpec};
+use depthcast::config::{Action, Cli, Command, Config, Conversion, SourceSpec};
+use depthcast::convert::convert;
 use depthcast::limits::LOBBY;
 use depthcast::net_poll::{Server, Stop};
 use depthcast::render::Renderer;
@@ -26,7 +27,13 @@ fn main() -> ExitCode {
             return if e.use_stderr() { ExitCode::from(BAD_USAGE) } else { ExitCode::SUCCESS };
         }
     };
-    match run(cli) {
+    let result = match cli.action {
+        Action::Serve(command) => run(&command),
+        Action::Convert(Conversion { from, to, sensor }) => convert(&from, &to, sensor.as_deref())
+            .map(|frames| println!("{frames} frames written to {}", to.display()))
+            .map_err(|e| Failure::new(CANNOT_START, e)),
+    };
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure { code, message }) => {
             for line in message.lines() {
@@ -49,10 +56,10 @@ impl Failure {
     }
 }
 
-fn run(cli: Cli) -> Result<(), Failure> {
+fn run(command: &Command) -> Result<(), Failure> {
     let clock = Clock::start();
-    let mut config = Config::new(&cli.command).map_err(|e| Failure::new(BAD_USAGE, e))?;
-    if let Command::Check(options) = &cli.command {
+    let mut config = Config::new(command).map_err(|e| Failure::new(BAD_USAGE, e))?;
+    if let Command::Check(options) = command {
         let path = options.config.as_deref().unwrap_or(Path::new("")).to_string_lossy();
         // Saved as it is, this is a configuration file.
         return write!(io::stdout(), "# {} is good; it means:\n{config}", path.escape_debug())
@@ -91,7 +98,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
     );
     loop {
         match server.run(&clock).map_err(|e| Failure::new(FAILED, format!("the event loop failed: {e}")))? {
-            Stop::Reload => reload(&mut server, &mut config, &cli.command),
+            Stop::Reload => reload(&mut server, &mut config, command),
             Stop::Signal => {
                 log::info!("stopped by a signal");
                 return Ok(());

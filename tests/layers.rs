@@ -24,6 +24,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "net_poll",
         &["camera", "clock", "colormap", "metrics", "peer", "proto", "render", "ring", "service", "source"],
     ),
+    ("convert", &["encode", "source"]),
     ("config", &["camera", "colormap", "net_poll", "peer", "proto", "source", "view"]),
 ];
 

@@ -6,7 +6,7 @@ use depthcast::config::{Cli, Config};
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let Ok(text) = std::str::from_utf8(data) else { return };
-    let command = Cli::try_parse_from(["depthcast", "demo"]).expect("good").command;
+    let command = Cli::try_parse_from(["depthcast", "demo"]).expect("good").serve().expect("demo serves");
     if let Ok(file) = Config::parse(text, "fuzz.toml")
         && let Ok(config) = Config::decide(&command, file)
     {

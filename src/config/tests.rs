@@ -5,7 +5,7 @@ use crate::limits::{CAMERA_TEXT_MAX, CONFIG_FILE_MAX, UNIX_PATH_MAX};
 
 fn config(line: &str) -> Result<Config, String> {
     let cli = Cli::try_parse_from(line.split_whitespace()).map_err(|e| e.to_string())?;
-    Config::new(&cli.command).map_err(|e| e.to_string())
+    Config::new(&cli.serve().expect("a command with options")).map_err(|e| e.to_string())
 }
 
 #[test]
@@ -42,7 +42,7 @@ fn errors_name_the_option_and_the_remedy() {
 const RUN: &str = "depthcast run --source demo";
 
 fn command(line: &str) -> Command {
-    Cli::try_parse_from(line.split_whitespace()).expect(line).command
+    Cli::try_parse_from(line.split_whitespace()).expect(line).serve().expect(line)
 }
 
 fn with_file(line: &str, text: &str) -> Result<Config, String> {

@@ -45,12 +45,9 @@ impl Raw {
         if files.len() > RAW_FRAMES_MAX {
             return Err(Error::TooMany { folder: folder.into(), found: files.len() });
         }
-        let parameters = folder.join("ir_params.json");
-        let text = read(&parameters, RAW_PARAMETERS_MAX)?;
-        let intrinsics = parse_intrinsics(&text).map_err(|why| Error::Parameters(parameters, why))?;
-        let p0 = folder.join("p0.bin");
-        let reply = read(&p0, 2 * FRAME_BYTES as u64)?;
-        let tables = Tables::from_p0_reply(&reply, &intrinsics).map_err(|e| Error::Tables(p0, e))?;
+        let (reply, intrinsics) = read_sensor(folder)?;
+        let tables = Tables::from_p0_reply(&reply, &intrinsics)
+            .map_err(|e| Error::Tables(folder.join("p0.bin"), e))?;
         let mut frames = Vec::new();
         if frames.try_reserve_exact(files.len() * FRAME_BYTES).is_err() {
             return Err(Error::NoMemory { folder: folder.into(), frames: files.len() });
@@ -98,6 +95,27 @@ impl fmt::Debug for Raw {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Raw").field("frames", &self.len()).finish_non_exhaustive()
     }
+}
+
+/// Reads `p0.bin`, as it is, and `ir_params.json` of a folder.
+///
+/// # Errors
+/// [`Error`] names the file that is missing or bad.
+pub fn read_sensor(folder: &Path) -> Result<(Vec<u8>, Intrinsics), Error> {
+    let parameters = folder.join("ir_params.json");
+    let text = read(&parameters, RAW_PARAMETERS_MAX)?;
+    let intrinsics = parse_intrinsics(&text).map_err(|why| Error::Parameters(parameters, why))?;
+    let reply = read(&folder.join("p0.bin"), 2 * FRAME_BYTES as u64)?;
+    Ok((reply, intrinsics))
+}
+
+/// Writes the nine numbers of a lens as [`parse_intrinsics`] reads them.
+pub fn format_intrinsics(lens: &Intrinsics) -> String {
+    let Intrinsics { fx, fy, cx, cy, k1, k2, k3, p1, p2 } = *lens;
+    let numbers = serde_json::json!({
+        "fx": fx, "fy": fy, "cx": cx, "cy": cy, "k1": k1, "k2": k2, "k3": k3, "p1": p1, "p2": p2
+    });
+    format!("{numbers}\n")
 }
 
 /// Reads the nine numbers of a lens from a JSON object; other keys are ignored.
@@ -259,6 +277,7 @@ mod tests {
     #[test]
     fn lenses_are_read_and_checked() {
         let lens = parse_intrinsics(LENS.as_bytes()).expect("good");
+        assert_eq!(parse_intrinsics(format_intrinsics(&lens).as_bytes()), Ok(lens));
         assert!((lens.fx - 365.4).abs() < 1e-3 && lens.k3 > 0.08);
         let no_lens = LENS.replace("365.4", "0");
         assert!(parse_intrinsics(no_lens.as_bytes()).is_err());
