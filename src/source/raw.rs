@@ -286,6 +286,33 @@ mod tests {
     }
 
     #[test]
+    fn the_demo_seen_by_a_model_of_the_sensor_is_the_demo() {
+        use crate::source::demo::Demo;
+        use std::time::Duration;
+
+        let p0 = kinect2_sim::depth::made_up_p0(2);
+        let lens = parse_intrinsics(LENS.as_bytes()).expect("good");
+        let tables = Tables::from_parts([&p0[0], &p0[1], &p0[2]], &lens).expect("good");
+        let mut truth = vec![0.0; PIXELS];
+        Demo::new(1).truth(Duration::from_secs(11), &mut truth);
+        let mut raw = vec![0; FRAME_BYTES];
+        let scene = kinect2_sim::depth::Scene::real(3);
+        kinect2_sim::depth::Model::new(&tables)
+            .frame(&truth, None, &scene, &mut raw)
+            .expect("the shapes are right");
+        let mut depth = vec![0; PIXELS];
+        let mut decoder = Decoder::new(&tables, Settings::default()).expect("good");
+        decoder.decode(&raw, &mut depth, None).expect("whole");
+        let seen = truth.iter().zip(&depth).filter(|(t, _)| (600.0..4400.0).contains(*t));
+        let near = seen.clone().filter(|(t, d)| (f32::from(**d) - **t).abs() <= 20.0).count();
+        let all = seen.count();
+        assert!(
+            all > PIXELS / 3 && near > all * 9 / 10,
+            "{near} of {all} pixels are within 20 mm of the truth"
+        );
+    }
+
+    #[test]
     fn what_a_model_of_the_sensor_sends_is_played_in_millimetres() {
         let folder = folder("model");
         let p0 = kinect2_sim::depth::made_up_p0(1);
