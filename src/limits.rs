@@ -118,6 +118,12 @@ pub const NOTSENT_LOWAT: u32 = 16 * 1024;
 /// A new picture is begun only when fewer bytes than this are still on their way to the viewer: "all but drained".
 pub const DRAINED: usize = 4 * 1024;
 
+/// Connections that may wait to be accepted; the system may allow fewer (`net.core.somaxconn`).
+///
+/// `mio` asks for 128. One more than fits is ignored and tries again after 1, 3 and 7 s, so a burst of connections would
+/// keep a viewer waiting who comes with it.
+pub const ACCEPT_BACKLOG: i32 = 1024;
+
 /// Silence after which the kernel asks whether a TCP peer is still there, and how often it asks then.
 pub const KEEPALIVE_PROBES: (Duration, Duration, u32) = (Duration::from_secs(15), Duration::from_secs(5), 3);
 

@@ -4,7 +4,7 @@
 //! at before a new picture is put there. This file holds the one system call that no safe crate wraps.
 #![allow(unsafe_code, reason = "SIOCOUTQ has no safe wrapper in nix, socket2 or rustix")]
 
-use crate::limits::{KEEPALIVE_PROBES, NOTSENT_LOWAT};
+use crate::limits::{ACCEPT_BACKLOG, KEEPALIVE_PROBES, NOTSENT_LOWAT};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
@@ -21,6 +21,11 @@ pub(super) fn tune(socket: &impl AsFd, give_up: Duration) -> io::Result<()> {
     let (time, interval, retries) = KEEPALIVE_PROBES;
     socket
         .set_tcp_keepalive(&TcpKeepalive::new().with_time(time).with_interval(interval).with_retries(retries))
+}
+
+/// Has the kernel keep up to [`ACCEPT_BACKLOG`] connections for a socket that listens already.
+pub(super) fn queue_connections(listener: &impl AsFd) -> io::Result<()> {
+    SockRef::from(listener).listen(ACCEPT_BACKLOG)
 }
 
 /// Bytes given to the kernel that the peer has not acknowledged (TCP) or read (Unix).

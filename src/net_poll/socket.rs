@@ -70,10 +70,18 @@ impl Listener {
     /// Binds and listens.
     pub(super) fn bind(address: &Address) -> io::Result<Self> {
         match address {
-            Address::Tcp(addr) => TcpListener::bind(*addr).map(Listener::Tcp),
+            Address::Tcp(addr) => {
+                let listener = TcpListener::bind(*addr)?;
+                kernel::queue_connections(&listener)?;
+                Ok(Listener::Tcp(listener))
+            }
             Address::Unix(path) => {
                 remove_stale(path)?;
-                UnixListener::bind(path).map(|l| Listener::Unix(l, path.clone()))
+                let listener = UnixListener::bind(path)?;
+                let queued = kernel::queue_connections(&listener);
+                // From here on the file is removed when the listener is dropped, in the error too.
+                let listener = Listener::Unix(listener, path.clone());
+                queued.map(|()| listener)
             }
         }
     }
