@@ -18,6 +18,12 @@ pub(super) const NOTSENT_LOWAT: u32 = 16 * 1024;
 /// A new picture is begun only when fewer bytes than this are still on their way to the viewer: "all but drained".
 pub(super) const DRAINED: usize = 4 * 1024;
 
+/// Connections that may wait to be accepted; the system may have a lower limit (`net.core.somaxconn`).
+///
+/// `mio` asks for 128. One more than fits is ignored and tries again after 1, 3 and 7 s, so a burst of connections
+/// would keep a viewer waiting who comes with it.
+const BACKLOG: i32 = 1024;
+
 /// Silence after which the kernel asks whether a TCP peer is still there, and how often it asks then.
 const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_secs(15), Duration::from_secs(5), 3);
 
@@ -31,6 +37,11 @@ pub(super) fn tune(socket: &impl AsFd, give_up: Duration) -> io::Result<()> {
     let (time, interval, retries) = KEEPALIVE;
     socket
         .set_tcp_keepalive(&TcpKeepalive::new().with_time(time).with_interval(interval).with_retries(retries))
+}
+
+/// Has the kernel keep up to [`BACKLOG`] connections for a socket that listens already.
+pub(super) fn queue_connections(listener: &impl AsFd) -> io::Result<()> {
+    SockRef::from(listener).listen(BACKLOG)
 }
 
 /// Bytes given to the kernel that the peer has not acknowledged (TCP) or read (Unix).

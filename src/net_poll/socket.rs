@@ -70,10 +70,18 @@ impl Listener {
     /// Binds and listens.
     pub(super) fn bind(address: &Address) -> io::Result<Self> {
         match address {
-            Address::Tcp(addr) => TcpListener::bind(*addr).map(Listener::Tcp),
+            Address::Tcp(addr) => {
+                let listener = TcpListener::bind(*addr)?;
+                kernel::queue_connections(&listener)?;
+                Ok(Listener::Tcp(listener))
+            }
             Address::Unix(path) => {
                 remove_stale(path)?;
-                UnixListener::bind(path).map(|l| Listener::Unix(l, path.clone()))
+                let listener = Listener::Unix(UnixListener::bind(path)?, path.clone());
+                if let Listener::Unix(socket, _) = &listener {
+                    kernel::queue_connections(socket)?;
+                }
+                Ok(listener)
             }
         }
     }
