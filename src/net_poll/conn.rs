@@ -50,7 +50,7 @@ pub(super) struct Conn {
     pub(super) dead: bool,
     /// When it was accepted.
     pub(super) opened: Now,
-    /// When a byte last moved, either way.
+    /// When a byte last moved, either way; while the queue is to drain, only what leaves it counts.
     pub(super) progress: Duration,
     /// When the request that is being read was begun.
     pub(super) request_begun: Option<Duration>,
@@ -165,7 +165,10 @@ impl Conn {
                     return Got::End;
                 }
                 Ok(n) => {
-                    self.progress = now;
+                    // Talking does not excuse from reading.
+                    if self.gate.is_none() {
+                        self.progress = now;
+                    }
                     return Got::Bytes(n);
                 }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
