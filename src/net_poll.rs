@@ -42,9 +42,10 @@ pub use self::socket::{Address, BadAddress};
 pub const LOBBY: usize = 32;
 /// Most places for viewers that can be configured; with the lobby they fit the tokens' 16 bits.
 pub const VIEWERS_LIMIT: usize = 4096;
-/// Connections accepted in one turn, and messages begun for one connection: fairness between peers.
-pub const ACCEPTS_PER_TURN: usize = 64;
-/// See [`ACCEPTS_PER_TURN`].
+/// Connections accepted in one turn. Fewer than the lobby holds, so that those who have said what they want with their
+/// first bytes leave it before others need their places.
+pub const ACCEPTS_PER_TURN: usize = LOBBY / 2;
+/// Messages begun for one connection in one turn: fairness between peers.
 pub const STEPS_PER_TURN: usize = 8;
 /// A frame at most this old makes the server ready.
 pub const READY_WITHIN: Duration = Duration::from_secs(2);
