@@ -44,6 +44,8 @@ allow = [{allow}]
 [legacy]
 shutdown_from = []
 """
+# With a mistake in its third line.
+BAD_CONFIG = 'fps = 10\n[range]\nmax_mm = "far"\n[camera]\nname = "bad"\n'
 
 
 def config(path, max_mm=4500, name="before", allow=""):
@@ -104,6 +106,7 @@ def abuse(server, witness, what):
         # The server is at work again when pictures come that were captured after the abuse.
         witness.wait(3)
         served(server)
+        until(lambda: state(("127.0.0.1", server.port))["stream"]["clients"] == 1, "viewers that are gone stay")
         grown = resident(server) - before
         print(f"      memory {before} KiB, grown by {grown} KiB", flush=True)
         need(grown <= GROWTH, f"memory grew by {grown} KiB")
@@ -205,9 +208,16 @@ class Crowd(threading.Thread):
         self.selector.close()
 
 
-def warm_up(server):
-    """Touches all that may be touched: every slot with every picture, every connection's memory."""
+def warm_up(server, path):
+    """Touches all that may be touched: every slot with every picture, every connection's memory, the configuration."""
     address = ("127.0.0.1", server.port)
+    for max_mm in (3000, 4500):
+        pathlib.Path(path).write_text(BAD_CONFIG)
+        server.process.send_signal(signal.SIGHUP)
+        until(lambda: "the old one stays" in server.log(), "the bad file is not noticed")
+        config(path, max_mm=max_mm)
+        server.process.send_signal(signal.SIGHUP)
+        until(lambda: state(address)["depth"]["max_mm"] == max_mm, "the range does not change")
     long_head = b"GET /state HTTP/1.1\r\n" + b"Cookie: " + b"x" * 7900 + b"\r\n\r\n"
     with contextlib.ExitStack() as all_viewers:
         for viewers in (0, 31, 31):
@@ -244,24 +254,43 @@ def never_reads(server, witness, unix):
         ("a viewer of /stream that never reads and talks on and on", STREAM, b"x"),
         ("a client that asks for snapshots on and on and never reads",) + (b"GET /snapshot HTTP/1.1\r\nHost: x\r\n\r\n",) * 2,
     )
-    # Whole pictures fit into the buffers of a Unix socket: there nothing is pending, only not taken.
-    for (what, first, again), where in itertools.product(kinds, (address, unix)):
-        with abuse(server, witness, f"{what}, {'Unix' if where is unix else 'TCP'}: closed as stalled"):
-            before = closed(address)
-            with connect(where, 4096) as sock:
+    # Small buffers are full in the middle of a picture; where a whole one fits, nothing is left to send, only not taken.
+    places = (("TCP", address, 4096), ("TCP with room for a picture", address, 32 << 10), ("Unix", unix, None))
+    for (what, first, again), (kind, where, receive) in itertools.product(kinds, places):
+        with abuse(server, witness, f"{what}, {kind}: closed as stalled"):
+            known, before = set(state(address)["stream"]["clients_stat"]), closed(address)
+            with connect(where, receive) as sock:
                 sock.sendall(first)
                 sock.setblocking(False)
-                begun, deadline = time.monotonic(), time.monotonic() + STALL + WAIT
+                begun = time.monotonic()
                 while True:
-                    now = closed(address)
-                    if now["stalled"] > before["stalled"]:
+                    now = state(address)
+                    end = now["counters"]["closed"]
+                    if end["stalled"] > before["stalled"] and set(now["stream"]["clients_stat"]) <= known:
                         break
-                    need(now["broken"] == before["broken"], "counted as broken, not as stalled")
-                    need(time.monotonic() < deadline, f"still open after {STALL + WAIT} s")
+                    need(end["broken"] == before["broken"], "counted as broken, not as stalled")
+                    need(time.monotonic() < begun + STALL + WAIT, f"still open after {STALL + WAIT} s")
                     with contextlib.suppress(OSError):
                         sock.send(again)
                     time.sleep(0.1)
             print(f"      closed after {time.monotonic() - begun:.1f} s; viewers.stall_s is {STALL}")
+
+
+def leaving(server, witness):
+    """Who closes in good order is no fault, and makes room at once."""
+    address = ("127.0.0.1", server.port)
+    with abuse(server, witness, "20 viewers of /stream and 20 Python viewers close: gone at once, not counted as stalled"):
+        before = closed(address)
+        for _ in range(20):
+            with Stream(connect(address)) as viewer:
+                viewer.picture()
+            with Python(server) as viewer:
+                viewer.picture()
+                viewer.send(b"0")
+        begun = time.monotonic()
+        until(lambda: state(address)["stream"]["clients"] <= 1, "viewers that are gone stay")
+        need(closed(address)["stalled"] == before["stalled"], "they were counted as stalled")
+        print(f"      after {time.monotonic() - begun:.2f} s")
 
 
 def slow_reader(server, witness):
@@ -368,7 +397,6 @@ def garbage(server, witness):
         b"POST /snapshot HTTP/1.1\r\nContent-Length: 99999999999999999999\r\n\r\n" + b"x" * 10000,
         b"GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n", b"OPTIONS * RTSP/1.0\r\nCSeq: 1\r\n\r\n",
     ] + [chance.randbytes(chance.randrange(1, 5000)) for _ in range(200)]
-    # Not 2: nobody may stop the server here, but what begins with 0 to 2 is a viewer; those go on below.
     with abuse(server, witness, f"garbage of {len(kinds)} kinds"):
         for data in kinds:
             with connect(address) as sock, contextlib.suppress(ConnectionResetError, BrokenPipeError):
@@ -393,7 +421,8 @@ def garbage(server, witness):
     with abuse(server, witness, "2,000 requests in one go: 2,000 answers"):
         with connect(address) as sock:
             request = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
-            sending = threading.Thread(target=sock.sendall, args=(request * 1999 + request.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"),), daemon=True)
+            last = request[:-2] + b"Connection: close\r\n\r\n"
+            sending = threading.Thread(target=sock.sendall, args=(request * 1999 + last,), daemon=True)
             sending.start()
             answers = to_end(sock).count(b"HTTP/1.1 200 OK\r\n")
             sending.join(WAIT)
@@ -421,10 +450,13 @@ def coming_and_going(server, witness):
     """Viewers join and leave at random."""
     address = ("127.0.0.1", server.port)
     chance = random.Random(SEED)
-    count = {"joined": 0, "left": 0}
+    count = {"joined": 0, "left": 0, "next": 0.0}
 
     def tend(crowd):
-        for _ in range(4):
+        if time.monotonic() < count["next"]:
+            return
+        count["next"] = time.monotonic() + 0.02
+        for _ in range(2):
             here = crowd.all()
             # The witness and the viewer that is tried afterwards have places of their own.
             if len(here) < PLACES - 2 and chance.random() < 0.7:
@@ -435,10 +467,13 @@ def coming_and_going(server, witness):
                 count["left"] += 1
 
     with abuse(server, witness, f"up to {PLACES - 2} viewers joining and leaving at random for 10 s (seed {SEED})"):
+        before = closed(address)
         with Crowd(tend) as crowd:
             time.sleep(10)
         need(crowd.error is None, f"{type(crowd.error).__name__}: {crowd.error}")
         print(f"      {count['joined']} joined, {count['left']} left, {crowd.bytes / 1e6:.0f} MB")
+        after = closed(address)
+        print(f"      closed: { {reason: after[reason] - before[reason] for reason in after if after[reason] > before[reason]} }")
         until(lambda: state(address)["stream"]["clients"] <= 1, "viewers that are gone stay")
 
 
@@ -455,9 +490,10 @@ def reload(server, witness, path):
             text, _ = viewer.picture()
             need("Name: after" in text, f"{text!r}")
 
-            pathlib.Path(path).write_text('fps = 10\n[range]\nmax_mm = "far"\n[camera]\nname = "bad"\n')
+            named = server.log().count(f"{path}:3:")
+            pathlib.Path(path).write_text(BAD_CONFIG)
             server.process.send_signal(signal.SIGHUP)
-            until(lambda: f"{path}:3:" in server.log(), "file and line of the mistake are not named")
+            until(lambda: server.log().count(f"{path}:3:") > named, "file and line of the mistake are not named")
             witness.wait(3)
             need(witness.fields["X-Depthcast-Max-Mm"] == "3000", "a bad file changed the range")
             text, _ = viewer.picture()
@@ -465,6 +501,12 @@ def reload(server, witness, path):
             config(path)
             server.process.send_signal(signal.SIGHUP)
             until(lambda: witness.fields["X-Depthcast-Max-Mm"] == "4500", "the good file is not taken after a bad one")
+
+    with abuse(server, witness, "HUP 50 times"):
+        for n in range(50):
+            config(path, max_mm=3000 + n)
+            server.process.send_signal(signal.SIGHUP)
+            until(lambda: witness.fields["X-Depthcast-Max-Mm"] == str(3000 + n), "the range does not change")
 
 
 def few_descriptors(path):
@@ -512,7 +554,7 @@ def stop_under_load(path):
     server = Server("abuse-term", "demo", "--config", path)
     try:
         address = ("127.0.0.1", server.port)
-        with step(f"TERM with {PLACES} viewers: exit code 0"):
+        with step(f"{PLACES} viewers come at once and are served; TERM: exit code 0"):
             crowd = Crowd()
             for n in range(PLACES):
                 crowd.join_in(address, python=n % 2 == 0)
@@ -545,11 +587,11 @@ def run():
         with Server("abuse", "demo", "--config", path, "--listen", f"unix:{unix}") as server:
             with step("warm-up"):
                 before = resident(server)
-                warm_up(server)
+                warm_up(server, path)
             print(f"      memory {before} KiB, then {resident(server)} KiB")
             with Witness(("127.0.0.1", server.port)) as witness:
                 never_reads(server, witness, unix)
-                for body in (slow_reader, floods, half_closed, garbage, port_in_use, coming_and_going):
+                for body in (leaving, slow_reader, floods, half_closed, garbage, port_in_use, coming_and_going):
                     body(server, witness)
                 reload(server, witness, path)
             print(f"      the witness had {witness.frames} pictures in a row")
