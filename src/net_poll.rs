@@ -257,6 +257,7 @@ impl Server {
                     if let Some(conn) = &mut entry.conn {
                         conn.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
                         conn.writable |= event.is_writable() || event.is_write_closed() || event.is_error();
+                        conn.dead |= event.is_write_closed();
                     }
                 }
                 // A token nobody owns: events may come late.

@@ -46,9 +46,11 @@ pub(super) struct Conn {
     /// The kernel has, or may have, something to read or room to write; cleared when it says that it has not.
     pub(super) readable: bool,
     pub(super) writable: bool,
+    /// The kernel says that the connection has ended both ways; what it says of the queue then means nothing.
+    pub(super) dead: bool,
     /// When it was accepted.
     pub(super) opened: Now,
-    /// When a byte last moved, either way.
+    /// When a byte last moved, either way; what a viewer of the stream says does not count.
     pub(super) progress: Duration,
     /// When the request that is being read was begun.
     pub(super) request_begun: Option<Duration>,
@@ -93,6 +95,7 @@ impl Conn {
             out: Out::default(),
             readable: true,
             writable: true,
+            dead: false,
             opened: now,
             progress: now.mono,
             request_begun: None,
@@ -139,7 +142,8 @@ impl Conn {
 
     /// Whether all but the last bytes of what was sent have arrived; if not, asks to be looked at again soon.
     pub(super) fn has_drained(&mut self, now: Duration) -> bool {
-        let queued = self.stream.queued();
+        // After a reset the queue keeps its length for ever. Sending tells what has become of the connection.
+        let queued = if self.dead { 0 } else { self.stream.queued() };
         if queued < self.queued {
             self.progress = now;
         }
@@ -161,7 +165,10 @@ impl Conn {
                     return Got::End;
                 }
                 Ok(n) => {
-                    self.progress = now;
+                    // Talking does not excuse a viewer from reading.
+                    if !matches!(self.phase, Phase::Stream(_)) {
+                        self.progress = now;
+                    }
                     return Got::Bytes(n);
                 }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {

@@ -1,4 +1,4 @@
 #!/usr/bin/env bash
-# Hostile and broken peers.
+# Hostile viewers harm nobody but themselves.
 . "$(dirname "$0")/lib.sh"
 python3 "$ROOT/tests/system/abuse.py"

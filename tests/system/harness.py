@@ -57,15 +57,18 @@ def main(body):
 
 
 class Server:
-    """`depthcast` on a free port of loopback; the log goes to target/system/NAME.log and fails no test by its amount."""
+    """`depthcast` on a free port of loopback; the log goes to target/system/NAME.log and fails no test by its amount.
 
-    def __init__(self, name, *arguments, port=0):
+    `prefix` is a command that starts it, for limits.
+    """
+
+    def __init__(self, name, *arguments, port=0, prefix=()):
         need(os.access(BINARY, os.X_OK), f"no program at {BINARY}: cargo build --release, or set DEPTHCAST")
         OUT.mkdir(parents=True, exist_ok=True)
         self.log_path = OUT / f"{name}.log"
         self.started = time.monotonic()
         with open(self.log_path, "wb") as log:
-            command = [BINARY, *arguments, "--listen", f"127.0.0.1:{port}"]
+            command = [*prefix, BINARY, *arguments, "--listen", f"127.0.0.1:{port}"]
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         try:
             self.port = self._port()
