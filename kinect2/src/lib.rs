@@ -12,3 +12,6 @@
 
 // Raw frames to millimetres.
 pub mod depth;
+
+// What goes over the wire.
+pub mod protocol;
