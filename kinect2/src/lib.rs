@@ -15,3 +15,12 @@ pub mod depth;
 
 // What goes over the wire.
 pub mod protocol;
+
+// What the kernel says of sensors, without opening one.
+pub mod sysfs;
+
+// The kernel's face to a USB device.
+pub mod usbfs;
+
+// What stands in the way of frames, and what to do about it.
+pub mod diagnosis;
