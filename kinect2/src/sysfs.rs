@@ -94,7 +94,7 @@ pub fn find(roots: &Roots) -> io::Result<Bus> {
         match hex(&folder, "idProduct") {
             Some(ADAPTOR) => bus.adaptor = true,
             Some(product) if PRODUCTS.contains(&product) => {
-                bus.sensors.extend(sensor(roots, folder, product))
+                bus.sensors.extend(sensor(roots, folder, product));
             }
             _ => {}
         }
@@ -112,10 +112,13 @@ impl Found {
         interval_bytes(&bytes)
     }
 
-    /// Whether `driver` could be read as holding any of the two interfaces.
+    /// The interface that somebody holds, and who; `usbfs` is some program.
     #[must_use]
-    pub fn owner(&self) -> Option<&str> {
-        self.drivers.iter().flatten().map(String::as_str).next()
+    pub fn owner(&self) -> Option<(u8, &str)> {
+        [CONTROL_INTERFACE, DEPTH_INTERFACE]
+            .into_iter()
+            .zip(&self.drivers)
+            .find_map(|(interface, driver)| Some((interface, driver.as_deref()?)))
     }
 }
 
@@ -203,3 +206,9 @@ fn number(folder: &Path, name: &str) -> Option<u64> {
 fn hex(folder: &Path, name: &str) -> Option<u16> {
     u16::from_str_radix(&text(folder, name)?, 16).ok()
 }
+
+#[cfg(test)]
+pub(crate) mod tree;
+
+#[cfg(test)]
+mod tests;
