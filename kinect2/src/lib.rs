@@ -16,6 +16,9 @@ pub mod depth;
 // What goes over the wire.
 pub mod protocol;
 
+// Packets of the stream to frames.
+pub mod stream;
+
 // What the kernel says of sensors, without opening one.
 pub mod sysfs;
 
