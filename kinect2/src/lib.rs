@@ -16,6 +16,12 @@ pub mod depth;
 // What goes over the wire.
 pub mod protocol;
 
+// One command at a time.
+pub mod command;
+
+// The life of a sensor.
+pub mod driver;
+
 // Packets of the stream to frames.
 pub mod stream;
 
