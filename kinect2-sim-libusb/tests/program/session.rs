@@ -207,6 +207,14 @@ impl Session {
 }
 
 impl Session {
+    /// Opens the sensor again and closes it where it was open.
+    pub(crate) fn exchange_handle(&mut self) {
+        let second = self.reopen().expect("plugged in");
+        let first = std::mem::replace(&mut self.handle, second);
+        // SAFETY: the handle is open, and not used after this.
+        unsafe { libusb_close(first) };
+    }
+
     /// For a second handle in another's session.
     pub(crate) fn close_handle_only(self) {
         // SAFETY: the handle is open, and not used after this.
@@ -341,6 +349,11 @@ impl<'a> Pool<'a> {
     pub(crate) fn cancel(&self, number: usize) -> c_int {
         // SAFETY: a transfer of the pool.
         unsafe { libusb_cancel_transfer(self.transfers[number]) }
+    }
+
+    /// Says that nothing is in flight because the handle was closed.
+    pub(crate) fn rest_by_closing(&self) {
+        self.shared.in_flight.set(0);
     }
 
     pub(crate) fn in_flight(&self) -> usize {

@@ -215,3 +215,17 @@ fn unplugging_ends_everything_and_what_is_plugged_in_again_is_another_device() {
             .is_ok()
     );
 }
+
+#[test]
+fn what_is_in_flight_at_closing_never_calls_back() {
+    let mut session = Session::claimed(Options::noise(5, 1), Pace::RealTime);
+    session.start();
+    let pool = Pool::isochronous(&session, 4, 8, |_| unreachable!("the handle is closed"));
+    pool.submit_all();
+    session.exchange_handle();
+    for _ in 0..5 {
+        assert_eq!(session.handle_events(Duration::from_millis(2)), 0);
+    }
+    assert_eq!(session.claim(1), 0, "closing has released it");
+    pool.rest_by_closing();
+}
