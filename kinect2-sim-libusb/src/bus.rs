@@ -260,7 +260,7 @@ impl Bus {
         state.check(address, now)?;
         let interface = number(interface)?;
         state.claimed(handle, interface)?;
-        state.host.set_interface(interface, number(alternate)?, now).map_err(error)?;
+        state.host.set_interface(interface, number(alternate)?, now).map_err(lookup)?;
         self.changed.notify_all();
         Ok(())
     }
@@ -270,7 +270,7 @@ impl Bus {
         let mut state = self.lock();
         let now = self.now();
         state.check(address, now)?;
-        state.host.clear_halt(endpoint, now).map_err(error)
+        state.host.clear_halt(endpoint, now).map_err(lookup)
     }
 
     /// Whether any interface is claimed.
@@ -497,6 +497,11 @@ fn error(fault: Fault) -> Error {
         Fault::NoBandwidth => Error::Other,
         Fault::Error | Fault::Missed | Fault::Cancelled => Error::Io,
     }
+}
+
+/// The same for what a kernel looks up in the descriptors before it asks the device.
+fn lookup(fault: Fault) -> Error {
+    if fault == Fault::Stall { Error::NotFound } else { error(fault) }
 }
 
 /// Another one after each plugging in. 1 is the hub's.
