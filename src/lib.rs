@@ -58,5 +58,8 @@ pub mod net_poll;
 // Recordings of one kind into the other.
 pub mod convert;
 
+// What stands in the way of a sensor.
+pub mod probe;
+
 // Read by `main` alone.
 pub mod config;

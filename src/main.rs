@@ -1,17 +1,20 @@
 //! The appliance: arguments → configuration → source → sockets → ready → run → exit code.
 
+use std::env;
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
+use kinect2::diagnosis::diagnose;
 
 use depthcast::camera::LocalClock;
 use depthcast::clock::Clock;
-use depthcast::config::{Action, Cli, Command, Config, Conversion, SourceSpec};
+use depthcast::config::{Action, Cli, Command, Config, Conversion, Probe, SourceSpec};
 use depthcast::convert::convert;
 use depthcast::limits::LOBBY;
 use depthcast::net_poll::{Server, Stop};
+use depthcast::probe;
 use depthcast::render::Renderer;
 use depthcast::service::{Notifier, Signals, allow_descriptors, start_log};
 use depthcast::source::demo::Demo;
@@ -32,6 +35,11 @@ fn main() -> ExitCode {
         Action::Convert(Conversion { from, to, sensor }) => convert(&from, &to, sensor.as_deref())
             .map(|frames| println!("{frames} frames written to {}", to.display()))
             .map_err(|e| Failure::new(CANNOT_START, e)),
+        Action::Probe(options) => match probe(&options) {
+            Ok(fine) => return if fine { ExitCode::SUCCESS } else { ExitCode::from(CANNOT_START) },
+            Err(failure) => Err(failure),
+        },
+        Action::Record(_) => todo!(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -71,6 +79,7 @@ fn run(command: &Command) -> Result<(), Failure> {
     let source = match &config.source {
         SourceSpec::Demo => Source::Demo(Box::new(Demo::new(DEMO_SEED))),
         SourceSpec::Replay(path) => Source::open_replay(path).map_err(|e| cannot_start(&e))?,
+        SourceSpec::Kinect(_) => todo!(),
     };
     let now = clock.now();
     let feed = Feed::new(source, config.fps, config.faults.clone(), now);
@@ -111,6 +120,22 @@ fn run(command: &Command) -> Result<(), Failure> {
     }
 }
 
+/// Says what stands in the way of a sensor; false if no frame would come.
+fn probe(options: &Probe) -> Result<bool, Failure> {
+    let config = options.decide().map_err(|e| Failure::new(BAD_USAGE, e))?;
+    let serial = match &config.source {
+        SourceSpec::Kinect(serial) => serial.as_deref(),
+        SourceSpec::Demo | SourceSpec::Replay(_) => None,
+    };
+    let findings = diagnose(&config.roots, serial, config.kinect.packets, config.kinect.transfers);
+    let columns = env::var("COLUMNS").ok().and_then(|text| text.parse().ok()).unwrap_or(COLUMNS);
+    let text = if options.json { probe::json(&findings) } else { probe::table(&findings, columns) };
+    io::stdout()
+        .write_all(text.as_bytes())
+        .map_err(|e| Failure::new(FAILED, format!("cannot write: {e}")))?;
+    Ok(probe::is_fine(&findings))
+}
+
 /// Reads the configuration again and takes over what may change while serving; a bad one changes nothing.
 fn reload(server: &mut Server, config: &mut Config, command: &Command) {
     let new = match Config::new(command) {
@@ -136,8 +161,7 @@ fn reload(server: &mut Server, config: &mut Config, command: &Command) {
         log::warn!("changed, but only a restart brings it: {}", restart.join(", "));
     }
     // What needs a restart stays in the comparison until there is one.
-    let Config { source, listen, fps, viewers_max, .. } = config.clone();
-    *config = Config { source, listen, fps, viewers_max, ..new };
+    *config = config.keeping(new);
 }
 
 fn renderer(config: &Config) -> Renderer {
@@ -149,6 +173,9 @@ const DEMO_SEED: u64 = 1;
 
 /// Open files beside sockets: standard streams, the event queue, signals, notifications, and some to spare.
 const DESCRIPTORS: usize = 32;
+
+/// Width of what `probe` prints, unless `COLUMNS` says another.
+const COLUMNS: usize = 100;
 
 const BAD_USAGE: u8 = 1;
 const CANNOT_START: u8 = 2;

@@ -13,6 +13,9 @@ pub mod replay;
 // Raw Kinect v2 frames from a folder, decoded live.
 pub mod raw;
 
+// A Kinect v2.
+pub mod kinect;
+
 // Faults on demand, for tests.
 pub mod fault;
 
