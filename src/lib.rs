@@ -58,6 +58,9 @@ pub mod net_poll;
 // Recordings of one kind into the other.
 pub mod convert;
 
+// Recordings of what a source delivers, by a process of their own.
+pub mod record;
+
 // What stands in the way of a sensor.
 pub mod probe;
 

@@ -124,6 +124,15 @@ pub const SENSOR_STOP: Duration = Duration::from_millis(600);
 /// Raw frames that a recording may have. Each takes 2,984,960 bytes: 0.9 GB in all, 10 s at 30 fps.
 pub const RAW_FRAMES_MAX: usize = 300;
 
+/// Buffers between a sensor and the disk that it is recorded to: a second, 90 MB.
+pub const RECORD_QUEUE: usize = 30;
+
+/// Bytes that a recording leaves free on the disk.
+pub const RECORD_RESERVE: u64 = 64 << 20;
+
+/// Time in which the first frame of a recording must come.
+pub const RECORD_START: Duration = Duration::from_secs(20);
+
 /// Bytes of a file with the numbers of a lens.
 pub const RAW_PARAMETERS_MAX: u64 = 64 * 1024;
 

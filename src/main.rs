@@ -4,22 +4,25 @@ use std::env;
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use kinect2::diagnosis::diagnose;
 
 use depthcast::camera::LocalClock;
 use depthcast::clock::Clock;
-use depthcast::config::{Action, Cli, Command, Config, Conversion, Probe, SourceSpec};
+use depthcast::config::{Action, Cli, Command, Config, Conversion, Probe, Recording, SourceSpec};
 use depthcast::convert::convert;
 use depthcast::limits::LOBBY;
 use depthcast::net_poll::{Server, Stop};
 use depthcast::probe;
+use depthcast::record::{self, Limit};
 use depthcast::render::Renderer;
 use depthcast::service::{Notifier, Signals, allow_descriptors, start_log};
 use depthcast::source::demo::Demo;
+use depthcast::source::kinect::Kinect;
 use depthcast::source::{Feed, Source};
-use depthcast::view::View;
+use depthcast::view::{self, View};
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -39,7 +42,7 @@ fn main() -> ExitCode {
             Ok(fine) => return if fine { ExitCode::SUCCESS } else { ExitCode::from(CANNOT_START) },
             Err(failure) => Err(failure),
         },
-        Action::Record(_) => todo!(),
+        Action::Record(options) => record(&options),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -79,7 +82,10 @@ fn run(command: &Command) -> Result<(), Failure> {
     let source = match &config.source {
         SourceSpec::Demo => Source::Demo(Box::new(Demo::new(DEMO_SEED))),
         SourceSpec::Replay(path) => Source::open_replay(path).map_err(|e| cannot_start(&e))?,
-        SourceSpec::Kinect(_) => todo!(),
+        SourceSpec::Kinect(serial) => {
+            let sensor = config.kinect.sensor(serial.clone(), config.roots.clone(), false);
+            Source::Kinect(Box::new(Kinect::new(sensor, clock.now()).map_err(|e| cannot_start(&e))?))
+        }
     };
     let now = clock.now();
     let feed = Feed::new(source, config.fps, config.faults.clone(), now);
@@ -100,10 +106,15 @@ fn run(command: &Command) -> Result<(), Failure> {
         log::info!("listening on {address}");
     }
     let (ring, connections) = server.room();
+    let usb = match config.source {
+        SourceSpec::Kinect(_) => config.kinect.queue_bytes(),
+        SourceSpec::Demo | SourceSpec::Replay(_) => 0,
+    };
     log::info!(
-        "memory set aside: {} KiB for frames, {} KiB for connections",
+        "memory set aside: {} KiB for frames, {} KiB for connections, {} KiB for USB transfers",
         ring / 1024,
-        connections / 1024
+        connections / 1024,
+        usb / 1024
     );
     loop {
         match server.run(&clock).map_err(|e| Failure::new(FAILED, format!("the event loop failed: {e}")))? {
@@ -136,6 +147,42 @@ fn probe(options: &Probe) -> Result<bool, Failure> {
     Ok(probe::is_fine(&findings))
 }
 
+fn record(options: &Recording) -> Result<(), Failure> {
+    let config = options.decide().map_err(|e| Failure::new(BAD_USAGE, e))?;
+    start_log(config.log_level);
+    let view::Spec { clip_mm, masks, .. } = &config.view;
+    if clip_mm.is_some() || !masks.is_empty() {
+        log::warn!("a recording holds what the source delivers: masks and range.clip_mm are not applied");
+    }
+    let limit = match (options.frames, options.seconds) {
+        (Some(frames), _) => Limit::Frames(frames),
+        (None, Some(seconds)) => Limit::Time(Duration::from_secs(seconds)),
+        (None, None) => Limit::None,
+    };
+    // Before any thread is started, so that none of them takes a signal.
+    let mut signals = Signals::block().map_err(|e| Failure::new(CANNOT_START, e))?;
+    let bad_source = |e: String| Failure::new(CANNOT_START, e);
+    let folder = &options.output;
+    let recorded = match &config.source {
+        SourceSpec::Kinect(serial) => {
+            let sensor = config.kinect.sensor(serial.clone(), config.roots.clone(), true);
+            record::sensor(sensor, folder, limit, &mut signals, &Clock::start())
+        }
+        SourceSpec::Demo => {
+            let demo = Source::Demo(Box::new(Demo::new(DEMO_SEED)));
+            record::pictures(demo, config.fps, folder, limit, &mut signals)
+        }
+        SourceSpec::Replay(path) => {
+            let replay = Source::open_replay(path).map_err(bad_source)?;
+            record::pictures(replay, config.fps, folder, limit, &mut signals)
+        }
+    };
+    let summary =
+        recorded.map_err(|e| Failure::new(if e.is_at_start() { CANNOT_START } else { FAILED }, e))?;
+    println!("{}: {summary}", folder.display());
+    Ok(())
+}
+
 /// Reads the configuration again and takes over what may change while serving; a bad one changes nothing.
 fn reload(server: &mut Server, config: &mut Config, command: &Command) {
     let new = match Config::new(command) {
@@ -155,7 +202,7 @@ fn reload(server: &mut Server, config: &mut Config, command: &Command) {
     if !at_once.is_empty() {
         log::info!("the configuration was read again, changed: {}", at_once.join(", "));
         log::set_max_level(new.log_level);
-        server.apply(new.settings(), renderer(&new));
+        server.apply(new.settings(), renderer(&new), &new.kinect);
     }
     if !restart.is_empty() {
         log::warn!("changed, but only a restart brings it: {}", restart.join(", "));
