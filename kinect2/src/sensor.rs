@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
-use crate::depth::{self, FinishError};
+use crate::depth::{self, FinishError, SettingsError};
 use crate::driver::{self, Action, Done, Driver, Failure, Identity, State, Trouble};
 use crate::protocol::{COMMAND_MAX, COMMAND_OUT, DEPTH_IN, PACKET_BYTES, PAGE_MAX, REPLY_IN};
 use crate::stream::{self, FrameInfo, PacketStatus, Stream, Target};
@@ -238,10 +238,23 @@ impl Sensor {
         [self.driver.deadline(), self.hands.deadline()].into_iter().flatten().min()
     }
 
-    /// As given.
+    /// As given, and changed by [`Sensor::set`].
     #[must_use]
     pub fn settings(&self) -> &Settings {
         &self.hands.settings
+    }
+
+    /// Changes what is made of frames, from the next one on that begins; also for decoders still to come.
+    ///
+    /// # Errors
+    /// See [`depth::Settings::check`]; nothing changes then.
+    pub fn set(&mut self, decode: depth::Settings) -> Result<(), SettingsError> {
+        decode.check()?;
+        self.hands.settings.decode = decode;
+        match &mut self.hands.target {
+            Some(Target::Decode(decoder)) => decoder.set(decode),
+            Some(Target::Raw(_)) | None => Ok(()),
+        }
     }
 
     /// What the driver is at.
@@ -756,7 +769,9 @@ impl Hands {
             }
             Outcome::Prepared(Ok((replies, decoder))) => {
                 self.replies = Some(replies);
-                if let Some(decoder) = decoder {
+                if let Some(mut decoder) = decoder {
+                    // They may have changed while it was made; they were checked then.
+                    let _ = decoder.set(self.settings.decode);
                     self.target = Some(Target::Decode(decoder));
                 }
                 done(Done::Ok);
