@@ -67,7 +67,7 @@ pub struct Table {
     index: Box<[u8; 65536]>,
     /// The rule's two numbers, see [`Table::new`].
     scale: f32,
-    min: i32,
+    min_mm: u16,
 }
 
 impl Table {
@@ -93,7 +93,7 @@ impl Table {
             let value = (scale * (mm - min) as f32).round_ties_even() as u8;
             *entry = value;
         }
-        Self { index, scale, min }
+        Self { index, scale, min_mm: range.min_mm }
     }
 
     /// The palette index of one depth in millimetres.
@@ -115,7 +115,7 @@ impl Table {
     pub fn map(&self, depth: &[u16], index: &mut [u8]) {
         assert_eq!(depth.len(), index.len(), "a depth image and its index image have one shape");
         for (out, &mm) in index.iter_mut().zip(depth) {
-            let value = (self.scale * (i32::from(mm) - self.min) as f32).clamp(0.0, 255.0);
+            let value = (self.scale * f32::from(mm.saturating_sub(self.min_mm))).min(255.0);
             *out = (value + ROUND).to_bits() as u8;
         }
     }

@@ -184,15 +184,18 @@ impl Deflater {
 
     fn body<'a>(&self, rows: &[u8], mut bits: Bits<'a>) -> Bits<'a> {
         let literal = |byte: u8| self.literals[usize::from(byte)];
+        // Without a zero before it, a run begins with a literal one.
+        let zero_if = [Code::default(), literal(0)];
+        let mut before = 1;
         let mut at = 0;
         while let Some(mut eight) = word(rows, at) {
             if eight == 0 {
                 // Branches here would be guessed wrong every other time: there are thousands of runs, of any length.
-                let fresh = at == 0 || rows[at - 1] != 0;
-                let mut zero = if fresh { literal(0) } else { Code::default() };
                 let mut run = run_of_zeros(rows, at);
+                let fresh = usize::from(before != 0);
+                let mut zero = zero_if[fresh];
                 at += run;
-                run -= usize::from(fresh);
+                run -= fresh;
                 while run > RUN_MAX {
                     // What is left for the last match must be long enough for one.
                     let length = if run < RUN_MAX + RUN_MIN { run - RUN_MIN } else { RUN_MAX };
@@ -206,6 +209,7 @@ impl Deflater {
                     None => break,
                 }
             }
+            before = eight >> 56;
             // Eight sums without carries between them.
             let near = ((eight & !HIGH_BITS) + EACH * u64::from(NEAR)) ^ (eight & HIGH_BITS);
             if near & (EACH * u64::from(!(2 * NEAR - 1))) == 0 {
