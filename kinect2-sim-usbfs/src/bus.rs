@@ -141,9 +141,14 @@ impl Bus {
         bus
     }
 
-    /// The node's path and number, while the sensor is plugged in.
+    /// Its number, while the sensor is plugged in.
     pub(crate) fn device(&self) -> Option<u8> {
         self.device
+    }
+
+    /// Whether the node with this number is the sensor's. Where another process keeps the tree, it gives the numbers.
+    pub(crate) fn is(&self, device: u8) -> bool {
+        self.tree.is_none() || self.device == Some(device)
     }
 
     /// Opens the node.

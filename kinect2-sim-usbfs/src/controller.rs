@@ -73,6 +73,40 @@ impl Transfer {
     }
 }
 
+/// stand-in
+#[derive(Debug)]
+pub(crate) struct Model {
+    pub(crate) device: Vec<u8>,
+    pub(crate) configuration: Vec<u8>,
+}
+
+impl Model {
+    pub(crate) fn new(
+        _serial: &str,
+        _frames: &std::ffi::OsStr,
+        faults: &str,
+        _rt: bool,
+    ) -> Result<Self, String> {
+        if !faults.is_empty() {
+            return Err(format!("KINECT2_SIM_FAULTS: {faults}"));
+        }
+        let configuration = [
+            &[9, 2, 0, 0, 2, 1, 0, 0x80, 18][..],
+            &[9, 4, 0, 0, 1, 0xFF, 0, 0, 0],
+            &[7, 5, 0x02, 2, 0, 4, 0],
+            &[7, 5, 0x81, 2, 0, 4, 0],
+            &[9, 4, 1, 0, 0, 0xFF, 0, 0, 0],
+            &[9, 4, 1, 1, 1, 0xFF, 0, 0, 0],
+            &[7, 5, 0x84, 1, 0, 4, 1],
+            &[9, 4, 2, 0, 0, 1, 0, 0, 0],
+            &[9, 4, 3, 0, 0, 1, 0, 0, 0],
+        ]
+        .concat();
+        let device = vec![18, 1, 0, 3, 0xef, 2, 1, 9, 0x5e, 4, 0xc4, 2, 0, 1, 1, 2, 3, 1];
+        Ok(Model { device, configuration })
+    }
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct Controller {
     done: std::collections::VecDeque<Transfer>,
@@ -80,6 +114,9 @@ pub(crate) struct Controller {
 }
 
 impl Controller {
+    pub(crate) fn new(_model: Model) -> Self {
+        Self::default()
+    }
     pub(crate) fn submit(&mut self, t: Transfer, _now: Duration) -> Result<(), (Errno, Transfer)> {
         self.pending.push_back(t);
         Ok(())
@@ -92,8 +129,19 @@ impl Controller {
         }
     }
     pub(crate) fn advance(&mut self, _now: Duration) {
-        while let Some(mut t) = self.pending.pop_front() {
+        let mut at = 0;
+        while at < self.pending.len() {
+            if self.pending[at].endpoint & 0x7F == 1 {
+                at += 1;
+                continue;
+            }
+            let mut t = self.pending.remove(at).unwrap();
             t.status = 0;
+            if t.endpoint == 0x80 {
+                t.actual = 18;
+                t.buffer[..18]
+                    .copy_from_slice(&[18, 1, 0, 3, 0xef, 2, 1, 9, 0x5e, 4, 0xc4, 2, 0, 1, 1, 2, 3, 1]);
+            }
             t.results.clear();
             t.results.resize(t.lengths.len(), PacketResult { actual_length: 0, status: 0 });
             self.done.push_back(t);
@@ -103,7 +151,7 @@ impl Controller {
         self.done.pop_front()
     }
     pub(crate) fn due(&self) -> Option<Duration> {
-        (!self.pending.is_empty()).then_some(Duration::ZERO)
+        self.pending.iter().any(|t| t.endpoint & 0x7F != 1).then_some(Duration::ZERO)
     }
     pub(crate) fn is_plugged(&self) -> bool {
         true
