@@ -3,18 +3,28 @@
 //! The path of a frame:
 //!
 //! ```text
-//! USB packets ── rows of 704 bytes ──▶ depth::Decoder ──▶ 512 x 424 depth in mm, and infrared
-//!                                        ▲
-//! P0 and lens replies ──▶ depth::Tables ─┘   once per sensor
+//! usbfs ── packets ──▶ stream ── rows of 704 bytes ──▶ depth::Decoder ──▶ 512 x 424 depth in mm, and infrared
+//!   ▲                                                    ▲
+//!   └─▶ driver ── P0 and lens replies ──▶ depth::Tables ─┘   once per sensor
 //! ```
 //!
-//! Nothing in this crate opens a device or reads a clock yet: it is arithmetic on what a sensor sends.
+//! [`sensor::Sensor`] is all of it in somebody's event loop. The machines in it, [`driver`] and [`stream`], open nothing
+//! and read no clock; [`depth`] is arithmetic on what a sensor sends.
 
 // Raw frames to millimetres.
 pub mod depth;
 
 // What goes over the wire.
 pub mod protocol;
+
+// One command at a time.
+pub mod command;
+
+// The life of a sensor.
+pub mod driver;
+
+// Packets of the stream to frames.
+pub mod stream;
 
 // What the kernel says of sensors, without opening one.
 pub mod sysfs;
@@ -24,3 +34,6 @@ pub mod usbfs;
 
 // What stands in the way of frames, and what to do about it.
 pub mod diagnosis;
+
+// All of it in an event loop.
+pub mod sensor;

@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::ffi::c_int;
 use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::ptr;
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -33,6 +34,8 @@ pub(crate) struct State {
     pub(crate) refuse: usize,
     /// Calls, in order.
     pub(crate) calls: Vec<&'static str>,
+    /// A reset makes another device of it.
+    pub(crate) lost_by_reset: bool,
     /// Discarding takes effect only when the test completes the request.
     pub(crate) deaf: bool,
 }
@@ -57,7 +60,21 @@ pub(crate) struct Complete {
     pub(crate) packets: Vec<(c_int, Vec<u8>)>,
 }
 
+/// Nodes that a stand-in answers for.
+static NODES: Mutex<Vec<(PathBuf, Arc<Kernel>)>> = Mutex::new(Vec::new());
+
+/// The stand-in that answers for a node.
+pub(super) fn at(path: &Path) -> Option<Arc<Kernel>> {
+    let nodes = NODES.lock().expect("no test panics with it");
+    nodes.iter().rev().find(|(node, _)| node == path).map(|(_, kernel)| Arc::clone(kernel))
+}
+
 impl Kernel {
+    /// Answers for a node from now on.
+    pub(crate) fn behind(self: &Arc<Self>, path: PathBuf) {
+        NODES.lock().expect("no test panics with it").push((path, Arc::clone(self)));
+    }
+
     pub(crate) fn new() -> Arc<Self> {
         let file = File::open("/dev/null").expect("is everywhere");
         Arc::new(Kernel { file, state: Mutex::default() })
@@ -81,6 +98,7 @@ impl Kernel {
         if let Some(at) = state.errors.iter().position(|(which, _)| *which == name) {
             return Err(state.errors.remove(at).1);
         }
+        state.gone |= name == "reset" && state.lost_by_reset;
         if state.gone { Err(Errno::ENODEV) } else { Ok(0) }
     }
 

@@ -1,0 +1,794 @@
+//! A sensor in somebody's event loop: the machines of this crate, with the hands that they lack.
+//!
+//! ```text
+//!            ┌ node, writable ─▶ reap ─▶ packets ─▶ Stream ─▶ Decoder ─▶ finish()
+//! the loop ──┤                    ▲ │
+//!   turn()   │          resubmit ─┘ └─▶ replies ─▶ Driver ─▶ what to do next
+//!            └ job_fd, readable ─────▶ jobs done ─┘
+//! ```
+//!
+//! The loop watches two descriptors and a deadline, whatever polls for it, and calls [`Sensor::turn`]. Nothing in here
+//! blocks but what a short-lived thread named `kinect-usb` does: open, reset, claim, alternate settings, close, and the
+//! tables of a sensor not seen before. While frames come there is no thread, and nothing is allocated.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::time::Duration;
+
+use nix::errno::Errno;
+
+use crate::depth::{self, FinishError};
+use crate::driver::{self, Action, Done, Driver, Failure, Identity, State, Trouble};
+use crate::protocol::{COMMAND_MAX, COMMAND_OUT, DEPTH_IN, PACKET_BYTES, PAGE_MAX, REPLY_IN};
+use crate::stream::{self, FrameInfo, PacketStatus, Stream, Target};
+use crate::sysfs::Roots;
+use crate::usbfs::{MAX_PACKETS, Node, Refused, Ticket, Urb};
+
+use job::{Job, Jobs, Outcome};
+
+// What blocks, on its own thread.
+mod job;
+
+/// How a sensor is to be driven.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Settings {
+    /// Which sensor; the first on the bus if `None`.
+    pub serial: Option<String>,
+    /// Where sysfs and devfs are.
+    pub roots: Roots,
+    /// Packets in an isochronous transfer, 1 to 128 (8): one is an eighth of a millisecond. The kernel copies each transfer
+    /// through one contiguous block of memory: 512 KiB for 8 packets, 256 KiB for 7, 128 KiB for 3.
+    pub packets: usize,
+    /// Isochronous transfers in the queue, 1 to 1024 (60). `packets * transfers / 8` is how many milliseconds the loop may
+    /// be away before packets are lost.
+    pub transfers: usize,
+    /// What to make of the frames.
+    pub decode: depth::Settings,
+    /// Collect raw frames instead of decoding them (false).
+    pub raw: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            serial: None,
+            roots: Roots::default(),
+            packets: 8,
+            transfers: 60,
+            decode: depth::Settings::default(),
+            raw: false,
+        }
+    }
+}
+
+impl Settings {
+    /// Whether the values can be used.
+    ///
+    /// # Errors
+    /// `InvalidInput`, whose text says which cannot.
+    pub fn check(&self) -> io::Result<()> {
+        let invalid = |text: String| Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        if !(1..=MAX_PACKETS).contains(&self.packets) {
+            return invalid(format!("{} packets in a transfer: must be 1 to {MAX_PACKETS}", self.packets));
+        }
+        if !(1..=MAX_TRANSFERS).contains(&self.transfers) {
+            return invalid(format!("{} transfers: must be 1 to {MAX_TRANSFERS}", self.transfers));
+        }
+        self.decode.check().or_else(|error| invalid(error.to_string()))
+    }
+}
+
+/// What a turn came to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Turn {
+    /// A frame is complete: [`Sensor::finish`] or [`Sensor::raw_frame`] have it until the next turn, which is due at once.
+    Frame(FrameInfo),
+    /// There may be more to do at once; a good moment for others first.
+    More,
+    /// Nothing to do before one of the descriptors or the deadline says so.
+    Idle,
+}
+
+/// What happened to transfers since the sensor was made.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Counters {
+    /// Isochronous transfers that came back with packets.
+    pub transfers: u64,
+    /// Isochronous transfers that came back with an error as a whole, while streaming.
+    pub failed_transfers: u64,
+    /// Isochronous transfers that the kernel did not take; they are tried again.
+    pub refused_transfers: u64,
+    /// Errno of the refusal before; 0 if there was none.
+    pub last_refusal: i32,
+    /// How often no isochronous transfer was pending while there should have been.
+    pub dry: u64,
+    /// Requests that got lost with a node and were allocated anew.
+    pub replaced: u64,
+    /// Requests that the kernel named without having been given them.
+    pub strays: u64,
+    /// Calls that may block, each on a thread of its own.
+    pub jobs: u64,
+}
+
+/// A Kinect v2, plugged in or not.
+#[derive(Debug)]
+pub struct Sensor {
+    driver: Driver,
+    stream: Stream,
+    hands: Hands,
+    /// The transfer whose packets are being looked at, the packet that is next, and when it was reaped.
+    current: Option<(Urb, usize, Duration)>,
+    /// Whether the target holds a frame that may be asked for.
+    frame: bool,
+}
+
+impl Sensor {
+    /// Allocates everything but the decoder, which needs the sensor's tables. Nothing is opened before the first turn.
+    ///
+    /// * `now`: the host's monotonic time, as in all calls.
+    ///
+    /// # Errors
+    /// See [`Settings::check`]; also if the process may not have another descriptor.
+    pub fn new(settings: Settings, now: Duration) -> io::Result<Self> {
+        settings.check()?;
+        Ok(Sensor {
+            driver: Driver::new(settings.serial.clone(), now),
+            stream: Stream::new(),
+            hands: Hands::new(settings, Jobs::new()?),
+            current: None,
+            frame: false,
+        })
+    }
+
+    /// Readable when a job is done. The same all the time; closed with the sensor.
+    #[must_use]
+    pub fn job_fd(&self) -> BorrowedFd<'_> {
+        self.hands.jobs.as_fd()
+    }
+
+    /// The open device: writable when transfers can be reaped. To be looked at after each turn: with another generation
+    /// it is another descriptor, perhaps with the same number. The one before is closed then, or will be; taking it out of
+    /// the poll may fail with `EBADF` or `ENOENT`, which means nothing.
+    #[must_use]
+    pub fn node(&self) -> Option<(u64, RawFd)> {
+        let node = self.hands.node.as_ref()?;
+        Some((self.hands.generation, node.as_fd().as_raw_fd()))
+    }
+
+    /// Does what is due: reaps at most [`REAP_MAX`] transfers, decodes and resubmits them, and steps the driver. To be
+    /// called when a descriptor is ready, at the deadline, and again after anything but [`Turn::Idle`].
+    ///
+    /// A frame that is not asked for before the next turn is lost, and only that.
+    pub fn turn(&mut self, now: Duration) -> Turn {
+        self.frame = false;
+        if let Some(info) = self.packets(now) {
+            return Turn::Frame(info);
+        }
+        if let Some(outcome) = self.hands.jobs.take() {
+            let Sensor { driver, hands, .. } = self;
+            hands.job_done(outcome, now, |done| driver.done(done, now));
+        }
+        let mut turn = Turn::More;
+        for _ in 0..REAP_MAX {
+            match self.hands.reap() {
+                Reaped::Depth(urb) => {
+                    if let Some(info) = self.depth(urb, now) {
+                        return Turn::Frame(info);
+                    }
+                }
+                Reaped::Command(urb) => {
+                    let Sensor { driver, hands, .. } = self;
+                    hands.command_done(urb, |done| driver.done(done, now));
+                }
+                Reaped::Stray => {}
+                Reaped::Nothing => {
+                    turn = Turn::Idle;
+                    break;
+                }
+                Reaped::Gone => {
+                    let Sensor { driver, hands, .. } = self;
+                    hands.gone(|done| driver.done(done, now));
+                    driver.gone(now);
+                    turn = Turn::Idle;
+                    break;
+                }
+            }
+        }
+        self.hands.refill(now);
+        if self.hands.stopped(now) {
+            self.driver.done(Done::Ok, now);
+        }
+        self.step(now);
+        turn
+    }
+
+    /// The frame of the turn before, in millimetres. See [`depth::Decoder::finish`].
+    ///
+    /// # Errors
+    /// [`FinishError::Incomplete`] if that turn was not [`Turn::Frame`] or frames are collected raw; otherwise the
+    /// decoder's.
+    pub fn finish(&mut self, depth: &mut [u16], infrared: Option<&mut [u16]>) -> Result<(), FinishError> {
+        match &mut self.hands.target {
+            Some(Target::Decode(decoder)) if self.frame => decoder.finish(depth, infrared),
+            _ => Err(FinishError::Incomplete { sub_image: 0, row: 0 }),
+        }
+    }
+
+    /// The frame of the turn before as the sensor sent it: ten sub-images one after the other. `None` unless that turn was
+    /// [`Turn::Frame`] and [`Settings::raw`] is set.
+    #[must_use]
+    pub fn raw_frame(&self) -> Option<&[u8]> {
+        match &self.hands.target {
+            Some(Target::Raw(bytes)) if self.frame => Some(bytes),
+            _ => None,
+        }
+    }
+
+    /// What the sensor said of itself, for recordings: its replies with the P0 tables and the lens of the depth camera, as
+    /// they came. `None` before the first start.
+    #[must_use]
+    pub fn replies(&self) -> Option<(&[u8], &[u8])> {
+        self.hands.replies.as_ref().map(|replies| (replies.p0.as_slice(), replies.lens.as_slice()))
+    }
+
+    /// When a turn is due although no descriptor is ready.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Duration> {
+        [self.driver.deadline(), self.hands.deadline()].into_iter().flatten().min()
+    }
+
+    /// As given.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.hands.settings
+    }
+
+    /// What the driver is at.
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.driver.state()
+    }
+
+    /// Why there are no frames now.
+    #[must_use]
+    pub fn trouble(&self) -> Option<Trouble> {
+        self.driver.trouble()
+    }
+
+    /// Which sensor it is; `None` before the first start.
+    #[must_use]
+    pub fn identity(&self) -> Option<&Identity> {
+        self.driver.identity()
+    }
+
+    /// The driver's account.
+    #[must_use]
+    pub fn driver_counters(&self) -> &driver::Counters {
+        self.driver.counters()
+    }
+
+    /// The account of packets and frames.
+    #[must_use]
+    pub fn stream_counters(&self) -> &stream::Counters {
+        self.stream.counters()
+    }
+
+    /// The account of transfers.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.hands.counters
+    }
+
+    /// Isochronous transfers that were still pending at the emptiest moment since the stream was started, at least: when
+    /// turns are late, those that completed meanwhile are counted as if it had been at once.
+    #[must_use]
+    pub fn queue_low(&self) -> usize {
+        self.hands.queue_low
+    }
+
+    /// Begins to stop in order, which takes at most half a second; go on with turns until [`Sensor::is_shut_down`].
+    pub fn shut_down(&mut self, now: Duration) {
+        self.driver.shut_down(now);
+        self.step(now);
+    }
+
+    /// Whether nothing is left to do.
+    #[must_use]
+    pub fn is_shut_down(&self) -> bool {
+        self.driver.state() == State::ShutDown
+    }
+
+    /// Takes an isochronous transfer that came back, up to the end of a frame.
+    fn depth(&mut self, urb: Urb, now: Duration) -> Option<FrameInfo> {
+        match urb.status() {
+            // Discarded: when stopping, or left over from a stop that was not waited for.
+            Err(Errno::ENOENT | Errno::ECONNRESET) => {
+                self.hands.resubmit(urb);
+                None
+            }
+            // The end is near: reaping will say so.
+            Err(Errno::ENODEV | Errno::ESHUTDOWN) => {
+                self.hands.idle.push_back(urb);
+                None
+            }
+            _ if !self.hands.streaming => {
+                self.hands.idle.push_back(urb);
+                None
+            }
+            status => {
+                self.hands.counters.transfers += 1;
+                self.hands.counters.failed_transfers += u64::from(status.is_err());
+                self.driver.completion(now);
+                self.current = Some((urb, 0, now));
+                self.packets(now)
+            }
+        }
+    }
+
+    /// Looks at the packets that are left of the current transfer, up to the end of a frame, then resubmits it.
+    fn packets(&mut self, now: Duration) -> Option<FrameInfo> {
+        let (urb, next, reaped) = self.current.as_mut()?;
+        let streaming = self.hands.streaming;
+        if let Some(target) = self.hands.target.as_mut().filter(|_| streaming) {
+            while let Some((status, bytes)) = urb.packet(*next) {
+                *next += 1;
+                let status = if status.is_ok() { PacketStatus::Good } else { PacketStatus::Bad };
+                let info = self.stream.packet(*reaped, status, bytes, target);
+                if info.is_some() {
+                    self.driver.frame(now);
+                    self.frame = true;
+                    return info;
+                }
+            }
+        }
+        let (urb, ..) = self.current.take()?;
+        self.hands.resubmit(urb);
+        None
+    }
+
+    /// Does what the driver wants done until it waits for something.
+    fn step(&mut self, now: Duration) {
+        let Sensor { driver, stream, hands, .. } = self;
+        for _ in 0..STEPS_MAX {
+            let Some(action) = driver.next(now) else { return };
+            if matches!(action, Action::StartStream) {
+                stream.restart();
+            }
+            if let Some(done) = hands.perform(action, now) {
+                driver.done(done, now);
+            }
+        }
+    }
+}
+
+/// Most transfers that one turn reaps: eight milliseconds of the stream.
+pub const REAP_MAX: usize = 64;
+/// Most transfers in the queue: a second of the stream in transfers of 8 packets.
+const MAX_TRANSFERS: usize = 1024;
+/// More steps than the driver ever takes without waiting; a bound, should it turn in a circle.
+const STEPS_MAX: usize = 64;
+/// How long discarded transfers are waited for.
+const STOP_WAIT: Duration = Duration::from_millis(500);
+/// When refused transfers are tried again if nothing else happens.
+const RETRY: Duration = Duration::from_millis(10);
+
+/// What does as the driver says.
+#[derive(Debug)]
+struct Hands {
+    settings: Settings,
+    jobs: Jobs,
+    node: Option<Node>,
+    /// Counts nodes.
+    generation: u64,
+    /// Reaping said that the device is gone.
+    gone: bool,
+    /// Where frames go; none before the first decoder.
+    target: Option<Target>,
+    replies: Option<Replies>,
+    flight: Flight,
+    /// The job that runs is to be followed by closing, and is waited for only so.
+    close_next: bool,
+    control: Option<Urb>,
+    send: Option<Urb>,
+    receive: Option<Urb>,
+    /// Isochronous transfers that are not pending.
+    idle: VecDeque<Urb>,
+    /// Whether they should be.
+    streaming: bool,
+    /// When the idle ones are submitted again, if something was refused.
+    retry: Option<Duration>,
+    /// Isochronous transfers reaped since the last time that there were none, and how many were pending then.
+    backlog: usize,
+    pending_before: usize,
+    queue_low: usize,
+    counters: Counters,
+}
+
+/// What a decoder was made from.
+#[derive(Debug)]
+struct Replies {
+    p0: Vec<u8>,
+    lens: Vec<u8>,
+}
+
+/// What the driver waits for.
+#[derive(Clone, Copy, Debug)]
+enum Flight {
+    Nothing,
+    Job,
+    Command { ticket: Ticket, endpoint: u8 },
+    Stop { until: Duration },
+}
+
+enum Reaped {
+    Depth(Urb),
+    Command(Urb),
+    Stray,
+    Nothing,
+    Gone,
+}
+
+impl Hands {
+    fn new(settings: Settings, jobs: Jobs) -> Self {
+        let mut hands = Hands {
+            jobs,
+            node: None,
+            generation: 0,
+            gone: false,
+            target: settings.raw.then(Target::raw),
+            replies: None,
+            flight: Flight::Nothing,
+            close_next: false,
+            control: None,
+            send: None,
+            receive: None,
+            idle: VecDeque::with_capacity(settings.transfers),
+            streaming: false,
+            retry: None,
+            backlog: 0,
+            pending_before: 0,
+            queue_low: settings.transfers,
+            counters: Counters::default(),
+            settings,
+        };
+        hands.replace();
+        hands.counters.replaced = 0;
+        hands
+    }
+
+    /// Allocates the requests that are missing; called while none is pending.
+    fn replace(&mut self) {
+        let Hands { counters, settings, .. } = self;
+        let mut made = |urb| {
+            counters.replaced += 1;
+            urb
+        };
+        self.control.get_or_insert_with(|| made(Urb::control(0)));
+        self.send.get_or_insert_with(|| made(Urb::bulk(COMMAND_OUT, COMMAND_MAX)));
+        self.receive.get_or_insert_with(|| made(Urb::bulk(REPLY_IN, PAGE_MAX)));
+        while self.idle.len() < settings.transfers {
+            self.idle.push_back(made(Urb::iso(DEPTH_IN, settings.packets, PACKET_BYTES)));
+        }
+    }
+
+    /// Puts a request to those of its kind.
+    fn keep(&mut self, urb: Urb) {
+        match urb.endpoint() {
+            DEPTH_IN => self.idle.push_back(urb),
+            COMMAND_OUT => self.send = Some(urb),
+            REPLY_IN => self.receive = Some(urb),
+            _ => self.control = Some(urb),
+        }
+    }
+
+    /// Isochronous transfers that the kernel has.
+    fn depth_pending(&self) -> usize {
+        let commands = usize::from(matches!(self.flight, Flight::Command { .. }));
+        self.node.as_ref().map_or(0, Node::pending).saturating_sub(commands)
+    }
+
+    /// Starts what the driver wants; what can be said at once is the result.
+    fn perform(&mut self, action: Action<'_>, now: Duration) -> Option<Done<'static>> {
+        match action {
+            Action::Open { .. } | Action::Alternate(_) | Action::ClearHalt(_) | Action::Prepare { .. }
+                if self.jobs.is_running() =>
+            {
+                // One that hangs has to come back first.
+                Some(Done::Failed(Failure::Io(Errno::EBUSY as i32)))
+            }
+            Action::Open { serial } => {
+                let (old, serial) = (self.node.take(), serial.map(str::to_owned));
+                let (roots, packets, transfers) =
+                    (self.settings.roots.clone(), self.settings.packets, self.settings.transfers);
+                self.streaming = false;
+                self.job(Job::Open { old, serial, roots, packets, transfers })
+            }
+            Action::Close => {
+                self.streaming = false;
+                self.retry = None;
+                self.flight = Flight::Nothing;
+                if self.jobs.is_running() {
+                    self.close_next = true;
+                    return None;
+                }
+                let Some(node) = self.node.take() else { return Some(Done::Ok) };
+                self.job(Job::Close(node))
+            }
+            Action::Alternate(alternate) => {
+                let Some(node) = &self.node else { return Some(Done::Failed(Failure::Gone)) };
+                self.job(Job::Alternate(node.device().clone(), alternate))
+            }
+            Action::ClearHalt(endpoint) => {
+                let Some(node) = &self.node else { return Some(Done::Failed(Failure::Gone)) };
+                self.job(Job::ClearHalt(node.device().clone(), endpoint))
+            }
+            Action::Prepare { p0, lens } => self.prepare(p0, lens),
+            Action::Control(setup) => {
+                let Some(mut urb) = self.control.take() else { return Some(Done::Failed(Failure::Gone)) };
+                urb.set_setup(setup);
+                self.command(urb)
+            }
+            Action::Send(bytes) => {
+                let Some(mut urb) = self.send.take() else { return Some(Done::Failed(Failure::Gone)) };
+                let length = bytes.len().min(urb.buffer_mut().len());
+                urb.buffer_mut()[..length].copy_from_slice(&bytes[..length]);
+                urb.set_length(length);
+                self.command(urb)
+            }
+            Action::Receive { max } => {
+                let Some(mut urb) = self.receive.take() else { return Some(Done::Failed(Failure::Gone)) };
+                urb.set_length(max);
+                self.command(urb)
+            }
+            Action::Cancel => {
+                if let (Flight::Command { ticket, .. }, Some(node)) = (self.flight, &mut self.node) {
+                    node.discard(ticket);
+                }
+                None
+            }
+            Action::StartStream => Some(self.start_stream(now)),
+            Action::StopStream => {
+                self.streaming = false;
+                self.retry = None;
+                if let Some(node) = &mut self.node {
+                    node.discard_all(DEPTH_IN);
+                }
+                self.flight = Flight::Stop { until: now + STOP_WAIT };
+                self.stopped(now).then_some(Done::Ok)
+            }
+        }
+    }
+
+    fn job(&mut self, job: Job) -> Option<Done<'static>> {
+        self.counters.jobs += 1;
+        match self.jobs.start(job) {
+            Ok(()) => {
+                self.flight = Flight::Job;
+                None
+            }
+            Err(error) => Some(Done::Failed(Failure::Io(error.raw_os_error().unwrap_or(0)))),
+        }
+    }
+
+    /// Hands a command's request to the kernel.
+    fn command(&mut self, urb: Urb) -> Option<Done<'static>> {
+        let endpoint = urb.endpoint();
+        let submitted = match &mut self.node {
+            Some(node) => node.submit(urb),
+            None => Err(Refused { urb, errno: Errno::ENODEV }),
+        };
+        match submitted {
+            Ok(ticket) => {
+                self.flight = Flight::Command { ticket, endpoint };
+                None
+            }
+            Err(Refused { urb, errno }) => {
+                self.keep(urb);
+                Some(Done::Failed(failure(errno)))
+            }
+        }
+    }
+
+    /// Has a decoder made.
+    fn prepare(&mut self, p0: &[u8], lens: &[u8]) -> Option<Done<'static>> {
+        let replies = Replies { p0: p0.to_vec(), lens: lens.to_vec() };
+        let decode = (!self.settings.raw).then_some(self.settings.decode);
+        self.job(Job::Prepare(replies, decode))
+    }
+
+    /// Submits all isochronous transfers. Those that are refused are tried again; that none is taken is a failure.
+    fn start_stream(&mut self, now: Duration) -> Done<'static> {
+        self.streaming = true;
+        self.queue_low = self.settings.transfers;
+        self.backlog = 0;
+        self.retry = None;
+        for _ in 0..self.idle.len() {
+            if let Some(urb) = self.idle.pop_front()
+                && !self.submit(urb)
+            {
+                self.retry = Some(now + RETRY);
+            }
+        }
+        if self.depth_pending() > 0 {
+            return Done::Ok;
+        }
+        self.streaming = false;
+        self.retry = None;
+        Done::Failed(failure(Errno::from_raw(self.counters.last_refusal)))
+    }
+
+    /// Submits what should be pending and is not. The kernel may have to look long for memory, so if it has none it is
+    /// not asked for some time.
+    fn refill(&mut self, now: Duration) {
+        if !self.streaming || self.gone || self.retry.is_some_and(|retry| now < retry) {
+            return;
+        }
+        self.retry = None;
+        while let Some(urb) = self.idle.pop_front() {
+            if !self.submit(urb) {
+                self.counters.dry += u64::from(self.depth_pending() == 0);
+                self.retry = Some(now + RETRY);
+                return;
+            }
+        }
+    }
+
+    /// Hands a transfer back to the kernel, which has just freed the memory for it.
+    fn resubmit(&mut self, urb: Urb) {
+        if self.streaming && !self.gone {
+            self.submit(urb);
+        } else {
+            self.idle.push_back(urb);
+        }
+    }
+
+    fn submit(&mut self, urb: Urb) -> bool {
+        let Some(node) = &mut self.node else {
+            self.idle.push_back(urb);
+            return false;
+        };
+        let Err(Refused { urb, errno }) = node.submit(urb) else { return true };
+        self.idle.push_back(urb);
+        self.counters.refused_transfers += 1;
+        self.counters.last_refusal = errno as i32;
+        false
+    }
+
+    fn reap(&mut self) -> Reaped {
+        let pending = self.depth_pending();
+        let Some(node) = self.node.as_mut().filter(|_| !self.gone) else { return Reaped::Nothing };
+        match node.reap() {
+            Ok(Some(urb)) if urb.endpoint() == DEPTH_IN => {
+                if self.backlog == 0 {
+                    self.pending_before = pending;
+                }
+                self.backlog += 1;
+                if self.streaming {
+                    self.queue_low = self.queue_low.min(self.pending_before.saturating_sub(self.backlog));
+                }
+                Reaped::Depth(urb)
+            }
+            Ok(Some(urb)) => Reaped::Command(urb),
+            Ok(None) => {
+                self.backlog = 0;
+                Reaped::Nothing
+            }
+            Err(Errno::EFAULT) => {
+                self.counters.strays += 1;
+                Reaped::Stray
+            }
+            // ENODEV; anything else would be just as final.
+            Err(_) => {
+                self.gone = true;
+                Reaped::Gone
+            }
+        }
+    }
+
+    /// Tells how a command's request ended.
+    fn command_done(&mut self, urb: Urb, done: impl FnOnce(Done<'_>)) {
+        match self.flight {
+            Flight::Command { endpoint, .. } if endpoint == urb.endpoint() => {
+                self.flight = Flight::Nothing;
+                done(match urb.status() {
+                    Err(Errno::ENOENT | Errno::ECONNRESET) => Done::Cancelled,
+                    Ok(()) if endpoint == REPLY_IN => Done::Received(urb.received()),
+                    Ok(()) => Done::Ok,
+                    Err(errno) => Done::Failed(failure(errno)),
+                });
+            }
+            _ => {}
+        }
+        self.keep(urb);
+    }
+
+    /// Ends what cannot end by itself any more; what is still pending comes back when the node is closed.
+    fn gone(&mut self, done: impl FnOnce(Done<'_>)) {
+        if let Flight::Command { .. } = self.flight {
+            self.flight = Flight::Nothing;
+            done(Done::Failed(Failure::Gone));
+        }
+    }
+
+    /// Whether a stop that was waited for is over now.
+    fn stopped(&mut self, now: Duration) -> bool {
+        let Flight::Stop { until } = self.flight else { return false };
+        let over = self.gone || now >= until || self.depth_pending() == 0;
+        if over {
+            self.flight = Flight::Nothing;
+        }
+        over
+    }
+
+    /// Takes what a job brought, and tells how it ended.
+    fn job_done(&mut self, outcome: Outcome, now: Duration, done: impl FnOnce(Done<'_>)) {
+        self.flight = Flight::Nothing;
+        if self.close_next {
+            // Nobody waits for this one any more.
+            self.close_next = false;
+            self.job_done(outcome, now, ignore);
+            if let Some(closed) = self.perform(Action::Close, now) {
+                done(closed);
+            }
+            return;
+        }
+        match outcome {
+            Outcome::Opened { opened, returned } => {
+                self.take_back(returned);
+                match opened {
+                    Ok(opened) => {
+                        self.replace();
+                        self.node = Some(Node::new(opened.device, self.settings.transfers + 1));
+                        self.generation += 1;
+                        self.gone = false;
+                        done(Done::Opened { serial: &opened.serial, speed_mbit: opened.speed_mbit });
+                    }
+                    Err(failure) => done(Done::Failed(failure)),
+                }
+            }
+            Outcome::Closed { returned } => {
+                self.take_back(returned);
+                done(Done::Ok);
+            }
+            Outcome::Prepared(Ok((replies, decoder))) => {
+                self.replies = Some(replies);
+                if let Some(decoder) = decoder {
+                    self.target = Some(Target::Decode(decoder));
+                }
+                done(Done::Ok);
+            }
+            Outcome::Prepared(Err(failure)) | Outcome::Called(Err(failure)) => done(Done::Failed(failure)),
+            Outcome::Called(Ok(())) => done(Done::Ok),
+        }
+    }
+
+    fn take_back(&mut self, returned: Vec<Urb>) {
+        for urb in returned {
+            self.keep(urb);
+        }
+    }
+
+    fn deadline(&self) -> Option<Duration> {
+        match self.flight {
+            Flight::Stop { until } => Some(until),
+            _ => self.retry,
+        }
+    }
+}
+
+fn ignore(_: Done<'_>) {}
+
+/// What an error means to the driver.
+fn failure(errno: Errno) -> Failure {
+    match errno {
+        Errno::ENODEV | Errno::ESHUTDOWN => Failure::Gone,
+        Errno::EPIPE => Failure::Stall,
+        Errno::ENOMEM => Failure::NoMemory,
+        Errno::ENOSPC => Failure::NoBandwidth,
+        other => Failure::Io(other as i32),
+    }
+}
+
+#[cfg(test)]
+mod tests;
