@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 
 use crate::bus::{Bus, Obstacles};
-use crate::controller::{Controller, Model};
+use crate::controller::Controller;
 use crate::layout::Layout;
 use crate::tree::{Sensor, Tree};
 
@@ -38,7 +38,6 @@ struct OwnFaults {
     obstacles: Obstacles,
     memory_mb: usize,
     autosuspend: bool,
-    usb2: bool,
 }
 
 /// What is wrong with it.
@@ -96,14 +95,14 @@ impl Settings {
 
     /// Makes the bus with its sensor, and the tree unless another process keeps it.
     pub(crate) fn build(self) -> Result<Bus, Problem> {
-        let model =
-            Model::new(&self.serial, &self.frames, &self.faults, self.real_time).map_err(Problem::Model)?;
-        let layout = Layout::parse(&model.configuration);
+        let controller = Controller::new(&self.serial, &self.frames, &self.faults, self.real_time)
+            .map_err(Problem::Model)?;
+        let configuration = controller.device().config_descriptor();
         let sensor = Sensor {
             serial: self.serial,
-            descriptors: [&model.device[..], &model.configuration].concat(),
-            layout,
-            usb2: self.own.usb2,
+            descriptors: [&controller.device().device_descriptor()[..], configuration].concat(),
+            layout: Layout::parse(configuration),
+            usb2: controller.usb2(),
             autosuspend: self.own.autosuspend,
         };
         let mut obstacles = self.own.obstacles;
@@ -113,19 +112,14 @@ impl Settings {
         } else {
             obstacles.owner.get_or_insert_with(|| "usbfs".to_owned());
         }
-        Ok(Bus::new(Controller::new(model), sensor, tree, obstacles, self.own.memory_mb))
+        Ok(Bus::new(controller, sensor, tree, obstacles, self.own.memory_mb))
     }
 }
 
 impl OwnFaults {
     /// Takes the words of this face out of a list; the rest is the model's.
     fn parse(words: &str) -> Result<(Self, String), String> {
-        let mut own = OwnFaults {
-            obstacles: Obstacles::default(),
-            memory_mb: MEMORY_MB,
-            autosuspend: false,
-            usb2: false,
-        };
+        let mut own = OwnFaults { obstacles: Obstacles::default(), memory_mb: MEMORY_MB, autosuspend: false };
         let mut rest = Vec::new();
         for word in words.split_whitespace() {
             match word.split_once('=').map_or((word, None), |(name, value)| (name, Some(value))) {
@@ -136,11 +130,6 @@ impl OwnFaults {
                         number.parse().map_err(|_| format!("`{word}` needs a number of megabytes"))?;
                 }
                 ("autosuspend", None) => own.autosuspend = true,
-                ("usb2", None) => {
-                    own.usb2 = true;
-                    // The model has other descriptors then.
-                    rest.push(word);
-                }
                 _ => rest.push(word),
             }
         }
@@ -179,7 +168,7 @@ mod tests {
             OwnFaults::parse("seed=7 owned=snd usbfs-memory=4 unplug@5+3 usb2 no-permission").unwrap();
         assert_eq!(rest, "seed=7 unplug@5+3 usb2");
         assert_eq!(own.obstacles, Obstacles { no_permission: true, owner: Some("snd".into()) });
-        assert_eq!((own.memory_mb, own.usb2, own.autosuspend), (4, true, false));
+        assert_eq!((own.memory_mb, own.autosuspend), (4, false));
         assert!(OwnFaults::parse("usbfs-memory=much").is_err());
     }
 }

@@ -248,11 +248,11 @@ impl Simulator {
         loop {
             if let Some(ended) = state.bus.awaited(id) {
                 let transfer = ended?;
-                let actual = transfer.actual();
+                let actual = transfer.actual;
                 let copied = if endpoint & 0x80 == 0 {
                     Ok(())
                 } else {
-                    memory.write_bytes(data, &transfer.buffer()[..actual])
+                    memory.write_bytes(data, &transfer.buffer[..actual])
                 };
                 state.bus.recycle_transfer(transfer);
                 copied?;

@@ -106,6 +106,18 @@ fn a_sensor_that_goes_ends_everything_and_comes_back_as_another() {
 }
 
 #[test]
+fn three_hundred_frames_come_bit_for_bit() {
+    // As fast as they are taken: a slow machine loses nothing.
+    below("streaming", "", &[("KINECT2_SIM_PACE", "demand"), ("KINECT2_SIM_FRAMES", "noise")]);
+}
+
+#[test]
+fn a_bad_packet_is_one_bad_packet() {
+    let variables = [("KINECT2_SIM_PACE", "demand"), ("KINECT2_SIM_FRAMES", "noise")];
+    below("bad_packets", "seed=3 packet-error=0.01", &variables);
+}
+
+#[test]
 fn other_files_are_left_alone() {
     below("other_files", "", &[]);
 }
@@ -127,12 +139,17 @@ mod program {
     use std::fs;
     use std::os::fd::AsRawFd;
     use std::path::PathBuf;
-    use std::process::Command;
+    use std::process;
     use std::time::{Duration, Instant};
 
-    use kinect2::protocol::{DEPTH_IN, PACKET_BYTES, REPLY_IN};
+    use kinect2::protocol::{
+        COMMAND_OUT, COMPLETION_BYTES, Command, Completion, DEPTH_IN, PACKET_BYTES, REPLY_IN, STATUS_READY,
+        Setup,
+    };
+    use kinect2::stream::{PacketStatus, Stream, Target};
     use kinect2::sysfs::{self, Found, Roots};
     use kinect2::usbfs::{Device, Node, Urb};
+    use kinect2_sim::device::{Frames, Options};
     use nix::errno::Errno;
     use nix::libc;
     use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
@@ -532,6 +549,108 @@ mod program {
         self::device().claim(0).unwrap();
     }
 
+    /// Sends a command, and reads its data, if it has any, and its completion.
+    fn command(node: &mut Node, command: Command, sequence: u32) -> Vec<u8> {
+        let (bytes, length) = command.to_bytes(sequence);
+        let mut urb = Urb::bulk(COMMAND_OUT, length);
+        urb.buffer_mut().copy_from_slice(&bytes[..length]);
+        let urb = perform(node, urb);
+        assert_eq!((urb.status(), urb.actual()), (Ok(()), length));
+        let mut data = Vec::new();
+        if command.reply_max() > 0 {
+            let urb = perform(node, Urb::bulk(REPLY_IN, command.reply_max()));
+            assert_eq!(urb.status(), Ok(()));
+            data.extend_from_slice(urb.received());
+        }
+        let urb = perform(node, Urb::bulk(REPLY_IN, COMPLETION_BYTES));
+        assert_eq!(Completion::from_bytes(urb.received()).expect("a completion").sequence, sequence);
+        data
+    }
+
+    /// Submits a request and waits for it.
+    fn perform(node: &mut Node, urb: Urb) -> Urb {
+        node.submit(urb).unwrap();
+        reap(node).unwrap()
+    }
+
+    /// Starts the stream as a driver does, and hands over every packet until `enough`.
+    fn stream(mut enough: impl FnMut(PacketStatus, &[u8]) -> bool) {
+        let device = device();
+        device.reset().unwrap();
+        device.claim(0).unwrap();
+        device.claim(1).unwrap();
+        let mut node = Node::new(device, 64);
+        let mut resume = Urb::control(0);
+        resume.set_setup(Setup::RESUME);
+        assert_eq!(perform(&mut node, resume).status(), Ok(()));
+        let mut sequence = 0..;
+        let mut next = || sequence.next().expect("no end");
+        until("the sensor gets ready", || {
+            let data = command(&mut node, Command::Status, next());
+            u32::from_le_bytes(data.try_into().expect("four bytes")) & STATUS_READY != 0
+        });
+        command(&mut node, Command::InitStreams, next());
+        node.device().set_interface(1, 1).unwrap();
+        command(&mut node, Command::Streaming(true), next());
+        let epoll = epoll(&node);
+        for _ in 0..60 {
+            node.submit(depth_urb()).unwrap();
+        }
+        loop {
+            assert_eq!(wait(&epoll, 20_000u16), EpollFlags::EPOLLOUT);
+            // Bounded: on demand a transfer may be done before the last one is looked at.
+            for _ in 0..60 {
+                let Some(urb) = node.reap().unwrap() else { break };
+                assert_eq!(urb.status(), Ok(()));
+                for packet in 0..urb.packets() {
+                    let (status, bytes) = urb.packet(packet).expect("below their number");
+                    let status = if status.is_ok() { PacketStatus::Good } else { PacketStatus::Bad };
+                    if enough(status, bytes) {
+                        return;
+                    }
+                }
+                node.submit(urb).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    #[ignore = "below the library"]
+    fn streaming() {
+        // What the model was given, made again.
+        let Frames::Raw(frames) = Options::noise(0, 4).frames;
+        let (mut parser, mut target) = (Stream::new(), Target::raw());
+        let mut complete = 0;
+        stream(|status, bytes| {
+            let Some(info) = parser.packet(Duration::ZERO, status, bytes, &mut target) else { return false };
+            let Target::Raw(frame) = &target else { unreachable!("made above") };
+            let sent = &frames[info.sequence as usize % frames.len()];
+            // The footers are not in it.
+            assert!(frame[..] == sent[..], "frame {} is another", info.sequence);
+            complete += 1;
+            complete == 300
+        });
+        let counters = parser.counters();
+        assert_eq!((counters.bad_packets, counters.odd_packets), (0, 0));
+        assert_eq!((counters.frames_complete, counters.frames_lost), (300, 0));
+        // The stream begins in the middle of a frame.
+        assert!(counters.frames_dropped <= 1, "{counters:?}");
+    }
+
+    #[test]
+    #[ignore = "below the library"]
+    fn bad_packets() {
+        let (mut good, mut bad) = (0, 0);
+        stream(|status, bytes| {
+            match status {
+                PacketStatus::Good => good += usize::from(!bytes.is_empty()),
+                PacketStatus::Bad => bad += 1,
+            }
+            good + bad == 3_000
+        });
+        assert!((10..=60).contains(&bad), "{bad} of 3,000 are not one in a hundred");
+    }
+
     #[test]
     #[ignore = "below the library"]
     fn other_files() {
@@ -580,7 +699,7 @@ mod program {
         }
         let ours = device();
         ours.claim(0).unwrap();
-        let status = Command::new(std::env::current_exe().unwrap())
+        let status = process::Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "program::second_program", "--ignored"])
             .env("SECOND", "1")
             .status()
@@ -589,7 +708,7 @@ mod program {
         assert_eq!(ours.driver(0).unwrap().as_deref(), Some("usbfs"));
         assert_eq!(found().drivers[0].as_deref(), Some("usbfs"), "the tree is still the first one's");
         // Not for a program of another name.
-        let output = Command::new("cat")
+        let output = process::Command::new("cat")
             .arg(root().join("dev/bus/usb/002/003"))
             .env("KINECT2_SIM_PROGRAM", "another")
             .output()
