@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
-use crate::depth::{self, FinishError};
+use crate::depth::{self, FinishError, SettingsError};
 use crate::driver::{self, Action, Done, Driver, Failure, Identity, State, Trouble};
 use crate::protocol::{COMMAND_MAX, COMMAND_OUT, DEPTH_IN, PACKET_BYTES, PAGE_MAX, REPLY_IN};
 use crate::stream::{self, FrameInfo, PacketStatus, Stream, Target};
@@ -99,7 +99,8 @@ pub struct Counters {
     pub failed_transfers: u64,
     /// Isochronous transfers that the kernel did not take; they are tried again.
     pub refused_transfers: u64,
-    /// Errno of the refusal before; 0 if there was none.
+    /// Errno when a transfer was not taken last; 0 if that never was. Of one that has left the bus it is `ENODEV`, and
+    /// is not counted.
     pub last_refusal: i32,
     /// How often no isochronous transfer was pending while there should have been.
     pub dry: u64,
@@ -199,8 +200,7 @@ impl Sensor {
         if self.hands.stopped(now) {
             self.driver.done(Done::Ok, now);
         }
-        self.step(now);
-        turn
+        if self.step(now) { turn } else { Turn::More }
     }
 
     /// The frame of the turn before, in millimetres. See [`depth::Decoder::finish`].
@@ -238,10 +238,23 @@ impl Sensor {
         [self.driver.deadline(), self.hands.deadline()].into_iter().flatten().min()
     }
 
-    /// As given.
+    /// As given, and changed by [`Sensor::set`].
     #[must_use]
     pub fn settings(&self) -> &Settings {
         &self.hands.settings
+    }
+
+    /// Changes what is made of frames, from the next one on that begins; also for decoders still to come.
+    ///
+    /// # Errors
+    /// See [`depth::Settings::check`]; nothing changes then.
+    pub fn set(&mut self, decode: depth::Settings) -> Result<(), SettingsError> {
+        decode.check()?;
+        self.hands.settings.decode = decode;
+        match &mut self.hands.target {
+            Some(Target::Decode(decoder)) => decoder.set(decode),
+            Some(Target::Raw(_)) | None => Ok(()),
+        }
     }
 
     /// What the driver is at.
@@ -347,11 +360,11 @@ impl Sensor {
         None
     }
 
-    /// Does what the driver wants done until it waits for something.
-    fn step(&mut self, now: Duration) {
+    /// Does what the driver wants done until it waits for something; whether it does.
+    fn step(&mut self, now: Duration) -> bool {
         let Sensor { driver, stream, hands, .. } = self;
         for _ in 0..STEPS_MAX {
-            let Some(action) = driver.next(now) else { return };
+            let Some(action) = driver.next(now) else { return true };
             if matches!(action, Action::StartStream) {
                 stream.restart();
             }
@@ -359,6 +372,7 @@ impl Sensor {
                 driver.done(done, now);
             }
         }
+        false
     }
 }
 
@@ -366,7 +380,7 @@ impl Sensor {
 pub const REAP_MAX: usize = 64;
 /// Most transfers in the queue: a second of the stream in transfers of 8 packets.
 const MAX_TRANSFERS: usize = 1024;
-/// More steps than the driver ever takes without waiting; a bound, should it turn in a circle.
+/// More steps than the driver ever takes without waiting; a bound all the same.
 const STEPS_MAX: usize = 64;
 /// How long discarded transfers are waited for.
 const STOP_WAIT: Duration = Duration::from_millis(500);
@@ -650,7 +664,9 @@ impl Hands {
         };
         let Err(Refused { urb, errno }) = node.submit(urb) else { return true };
         self.idle.push_back(urb);
-        self.counters.refused_transfers += 1;
+        if failure(errno) != Failure::Gone {
+            self.counters.refused_transfers += 1;
+        }
         self.counters.last_refusal = errno as i32;
         false
     }
@@ -753,7 +769,9 @@ impl Hands {
             }
             Outcome::Prepared(Ok((replies, decoder))) => {
                 self.replies = Some(replies);
-                if let Some(decoder) = decoder {
+                if let Some(mut decoder) = decoder {
+                    // They may have changed while it was made; they were checked then.
+                    let _ = decoder.set(self.settings.decode);
                     self.target = Some(Target::Decode(decoder));
                 }
                 done(Done::Ok);

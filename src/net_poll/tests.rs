@@ -561,7 +561,7 @@ fn a_changed_configuration_shows_on_the_next_frame_and_nobody_is_dropped() {
     let range = Range::new(500, 4500).expect("not empty");
     let renderer = Renderer::new(range, camera, LocalClock::utc(), View::new(&Spec::default()));
     let settings = Settings { viewers_max: 1, listen: Vec::new(), ..rig.server.world.settings.clone() };
-    rig.server.apply(settings, renderer);
+    rig.server.apply(settings, renderer, &kinect::Settings::default());
     rig.pass(Duration::from_millis(100));
     viewer.write_all(b"0").expect("written");
     assert!(text_of(&rig.message(&mut viewer)).contains("-Name: ramp\n"));

@@ -10,6 +10,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
+mod life;
+
 const SERIAL: &str = "005697142447";
 const NOW: Duration = Duration::from_secs(1);
 
