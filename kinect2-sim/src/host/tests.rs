@@ -703,7 +703,10 @@ fn fault_wedge_ends_with_a_reset() {
     assert!(bench.frames().len() > 1);
 
     let bench = Bench::streamed("wedge@0.1+0.2 whole-frame", 0.5);
-    assert!((2_392..=2_400).contains(&bench.packets.len()), "without a reset it loses what was sent meanwhile");
+    assert!(
+        (2_392..=2_400).contains(&bench.packets.len()),
+        "without a reset it loses what was sent meanwhile"
+    );
     let footers = bench.footers();
     let gap = footers.windows(2).map(|pair| pair[1].sequence - pair[0].sequence).max();
     assert!(gap > Some(4), "{gap:?}");
