@@ -390,7 +390,7 @@ fn a_queue_that_runs_dry_begins_anew_and_loses_what_was_sent() {
     let counters = bench.host.counters();
     assert_eq!((counters.queue_ran_dry, counters.intervals_lost), (1, 140 * 8));
     let footers = bench.footers();
-    let place = |footer: &Footer| (footer.timestamp - first) as f64 / INTERVALS_PER_FRAME;
+    let place = |footer: &Footer| f64::from(footer.timestamp - first) / INTERVALS_PER_FRAME;
     assert!(footers.iter().any(|footer| (place(footer) - f64::from(footer.sequence)).abs() < 0.01));
     assert!(
         footers.iter().all(|footer| (place(footer) - f64::from(footer.sequence)).abs() < 0.01),
