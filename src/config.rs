@@ -11,15 +11,16 @@ use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
+use kinect2::sysfs::Roots;
 
 use crate::camera::Camera;
 use crate::colormap::Range;
-use crate::limits::{FPS_MAX, LISTENERS_MAX, STALL_DEFAULT, VIEWERS_DEFAULT};
+use crate::limits::{FPS_MAX, LISTENERS_MAX, SERIAL_MAX, STALL_DEFAULT, VIEWERS_DEFAULT};
 use crate::net_poll::Address;
 use crate::peer::{Network, THIS_MACHINE};
 use crate::proto::pickle;
-use crate::source::NOMINAL_FPS;
 use crate::source::fault::{Fault, Plan};
+use crate::source::{NOMINAL_FPS, kinect};
 use crate::view::{self, Flip};
 
 pub use self::file::{BadFile, FileValues, Problems};
@@ -42,7 +43,7 @@ impl Cli {
     pub fn serve(self) -> Option<Command> {
         match self.action {
             Action::Serve(command) => Some(command),
-            Action::Convert(_) => None,
+            Action::Convert(_) | Action::Probe(_) | Action::Record(_) => None,
         }
     }
 }
@@ -55,6 +56,110 @@ pub enum Action {
     Serve(Command),
     /// Turn a recording of raw frames into one of 16-bit PNGs, or the other way round
     Convert(Conversion),
+    /// Look for sensors and for what would keep them from working, each with its remedy
+    #[command(after_help = PROBE_CODES)]
+    Probe(Probe),
+    /// Write what a source delivers to a folder that `replay:` plays back bit for bit
+    #[command(after_help = RECORD_NOTES)]
+    Record(Recording),
+}
+
+const PROBE_CODES: &str = "Exit codes: 0 a sensor is there and nothing is in its way (warnings may be), 1 bad usage or \
+configuration, 2 something is in the way or no sensor is there, 3 the findings cannot be written.";
+
+const RECORD_NOTES: &str = "A sensor is recorded as it sends: raw frames (*.depth, 3 MB each, 90 MB a second) beside \
+p0.bin and ir_params.json. Demo and replay become 16-bit PNGs. Masks, turning and clipping are not applied.
+
+Without --frames and --seconds a replay is recorded once through, and everything else until it is interrupted.
+
+Exit codes: 0 recorded as asked, 1 bad usage or configuration, 2 could not start (folder not empty, no sensor, no room \
+on the disk), 3 failed while recording (disk full).";
+
+/// Options of `probe`.
+#[derive(Args, Clone, Debug)]
+pub struct Probe {
+    /// Print the findings as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Configuration file, for the sensor and the kinect.* keys
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The sensor: kinect, or kinect:SERIAL [default: that of the file, or the first]
+    #[arg(long, value_name = "SPEC")]
+    pub source: Option<SourceSpec>,
+    /// Where sysfs and devfs are.
+    #[command(flatten)]
+    pub roots: RootOptions,
+}
+
+/// Options of `record`.
+#[derive(Args, Clone, Debug)]
+pub struct Recording {
+    /// New or empty folder to write to
+    #[arg(short, long, value_name = "FOLDER")]
+    pub output: PathBuf,
+    /// How many frames to record
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), conflicts_with = "seconds")]
+    pub frames: Option<u64>,
+    /// How long to record from the first frame on
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub seconds: Option<u64>,
+    /// Configuration file, for the source and the kinect.* keys
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where depth comes from: kinect[:SERIAL], demo, or replay:PATH [default: kinect]
+    #[arg(long, value_name = "SPEC")]
+    source: Option<SourceSpec>,
+    /// Pace that the demo is played at; it is recorded as fast as the disk takes it [default: 30]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(FPS_MAX)))]
+    fps: Option<u32>,
+    #[command(flatten)]
+    roots: RootOptions,
+}
+
+/// Where sysfs and devfs are mounted, for tests.
+#[derive(Args, Clone, Debug, Default)]
+pub struct RootOptions {
+    /// Folder to take for /sys
+    #[arg(long, value_name = "DIR", hide = true)]
+    sysfs: Option<PathBuf>,
+    /// Folder to take for /dev
+    #[arg(long, value_name = "DIR", hide = true)]
+    devfs: Option<PathBuf>,
+}
+
+impl RootOptions {
+    fn roots(&self) -> Roots {
+        let usual = Roots::default();
+        let RootOptions { sysfs, devfs } = self.clone();
+        Roots { sys: sysfs.unwrap_or(usual.sys), dev: devfs.unwrap_or(usual.dev) }
+    }
+}
+
+impl Probe {
+    /// The configuration whose sensor is looked for: that of `run` with these options.
+    ///
+    /// # Errors
+    /// [`BadConfig`] names what cannot be as it is and says what can.
+    pub fn decide(&self) -> Result<Config, BadConfig> {
+        let Probe { config, source, roots, .. } = self.clone();
+        let config = Config::new(&Command::Run(Options { config, source, roots, ..Options::default() }))?;
+        match config.source {
+            SourceSpec::Kinect(_) => Ok(config),
+            other => Err(BadConfig::NoSensor(other)),
+        }
+    }
+}
+
+impl Recording {
+    /// The configuration whose source is recorded: that of `run` with these options.
+    ///
+    /// # Errors
+    /// [`BadConfig`] names what cannot be as it is and says what can.
+    pub fn decide(&self) -> Result<Config, BadConfig> {
+        let Recording { config, source, fps, roots, .. } = self.clone();
+        Config::new(&Command::Run(Options { config, source, fps, roots, ..Options::default() }))
+    }
 }
 
 /// Options of `convert`.
@@ -91,12 +196,13 @@ impl Command {
 }
 
 /// Options of every command; they override the file.
-#[derive(Args, Clone, Debug)]
+#[derive(Args, Clone, Debug, Default)]
 pub struct Options {
     /// Configuration file; the options here override it
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Where depth comes from: demo, or replay:PATH for a folder of 16-bit 512x424 PNGs in millimetres
+    /// Where depth comes from: kinect or kinect:SERIAL, demo, or replay:PATH for a folder of recorded frames [default:
+    /// kinect; demo: demo]
     #[arg(long, value_name = "SPEC")]
     source: Option<SourceSpec>,
     /// Where to listen; may be repeated [default: 127.0.0.1:8080]
@@ -126,6 +232,8 @@ pub struct Options {
     /// How much to log [default: info]
     #[arg(long, value_name = "LEVEL", value_parser = one_of(&LEVELS))]
     log_level: Option<log::LevelFilter>,
+    #[command(flatten)]
+    roots: RootOptions,
 }
 
 /// Where depth comes from.
@@ -135,6 +243,8 @@ pub enum SourceSpec {
     Demo,
     /// A folder of recorded frames.
     Replay(PathBuf),
+    /// A Kinect v2: the one with this serial number, or the first.
+    Kinect(Option<String>),
 }
 
 impl FromStr for SourceSpec {
@@ -143,10 +253,17 @@ impl FromStr for SourceSpec {
     fn from_str(text: &str) -> Result<Self, BadSource> {
         match text.split_once(':') {
             None if text == "demo" => Ok(SourceSpec::Demo),
+            None if text == "kinect" => Ok(SourceSpec::Kinect(None)),
             Some(("replay", path)) if !path.is_empty() => Ok(SourceSpec::Replay(path.into())),
+            Some(("kinect", serial)) if is_serial(serial) => Ok(SourceSpec::Kinect(Some(serial.into()))),
             _ => Err(BadSource),
         }
     }
+}
+
+/// Whether a sensor may be called so: usually it is 12 digits.
+fn is_serial(text: &str) -> bool {
+    (1..=SERIAL_MAX).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
 }
 
 impl fmt::Display for SourceSpec {
@@ -154,6 +271,8 @@ impl fmt::Display for SourceSpec {
         match self {
             SourceSpec::Demo => f.write_str("demo"),
             SourceSpec::Replay(path) => write!(f, "replay:{}", path.display()),
+            SourceSpec::Kinect(None) => f.write_str("kinect"),
+            SourceSpec::Kinect(Some(serial)) => write!(f, "kinect:{serial}"),
         }
     }
 }
@@ -164,7 +283,9 @@ pub struct BadSource;
 
 impl fmt::Display for BadSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the sources of this version are demo and replay:PATH")
+        f.write_str(
+            "the sources of this version are kinect, kinect:SERIAL (letters and digits), demo and replay:PATH",
+        )
     }
 }
 
@@ -197,6 +318,10 @@ pub struct Config {
     pub pickle: pickle::Form,
     /// Who may stop the server through the Python protocol; empty is nobody.
     pub shutdown_from: Vec<Network>,
+    /// How a sensor is driven; its values fit together.
+    pub kinect: kinect::Settings,
+    /// Where sysfs and devfs are; never in a file.
+    pub roots: Roots,
     /// How much to log.
     pub log_level: log::LevelFilter,
 }
@@ -236,11 +361,11 @@ impl Config {
             Command::Demo(_) => (Some(SourceSpec::Demo), DEMO_MAX_MM),
             Command::Run(_) | Command::Check(_) => (None, Range::PYTHON.max_mm()),
         };
-        let in_file = match file.source {
-            Some(file::FileSource::Ready(source)) => Some(source),
-            Some(file::FileSource::Kinect) | None => None,
-        };
-        let source = options.source.or(preset).or(in_file).ok_or(BadConfig::NoSource)?;
+        let kinect = file.kinect();
+        let source = options.source.or(preset).or(file.source).unwrap_or(SourceSpec::Kinect(None));
+        if matches!(source, SourceSpec::Kinect(_)) && !options.fault.is_empty() {
+            return Err(BadConfig::Fault);
+        }
         let min = options.min_mm.or(file.min_mm).unwrap_or(Range::PYTHON.min_mm());
         let max = options.max_mm.or(file.max_mm).unwrap_or(max_mm);
         let range = Range::new(min, max).map_err(|e| match file.range_line {
@@ -284,6 +409,8 @@ impl Config {
             allow: file.allow.unwrap_or_default(),
             pickle: options.pickle.or(file.pickle).unwrap_or_default(),
             shutdown_from: file.shutdown_from.unwrap_or_else(|| THIS_MACHINE.to_vec()),
+            kinect,
+            roots: options.roots.roots(),
             log_level: options.log_level.or(file.log_level).unwrap_or(log::LevelFilter::Info),
         })
     }
@@ -304,6 +431,8 @@ impl Config {
             allow,
             pickle,
             shutdown_from,
+            kinect,
+            roots: _,
             log_level,
         } = self;
         let at_once = [
@@ -322,6 +451,11 @@ impl Config {
             ("viewers.allow", *allow != new.allow),
             ("legacy.pickle", *pickle != new.pickle),
             ("legacy.shutdown_from", *shutdown_from != new.shutdown_from),
+            ("kinect.min_mm", kinect.min_mm != new.kinect.min_mm),
+            ("kinect.max_mm", kinect.max_mm != new.kinect.max_mm),
+            ("kinect.bilateral", kinect.bilateral != new.kinect.bilateral),
+            ("kinect.edge", kinect.edge != new.kinect.edge),
+            ("kinect.offset_mm", kinect.offset_mm != new.kinect.offset_mm),
             ("log.level", *log_level != new.log_level),
         ];
         let restart = [
@@ -329,9 +463,19 @@ impl Config {
             ("fps", *fps != new.fps),
             ("listen", *listen != new.listen),
             ("viewers.max", *viewers_max != new.viewers_max),
+            ("kinect.packets", kinect.packets != new.kinect.packets),
+            ("kinect.transfers", kinect.transfers != new.kinect.transfers),
         ];
         let changed = |keys: &[(&'static str, bool)]| keys.iter().filter(|k| k.1).map(|k| k.0).collect();
         (changed(&at_once), changed(&restart))
+    }
+
+    /// What is in force after [`Config::changes`] were taken over: `new` with the keys of `self` that need a restart.
+    pub fn keeping(&self, new: Config) -> Config {
+        let Config { source, listen, fps, viewers_max, .. } = self.clone();
+        let kinect::Settings { packets, transfers, .. } = self.kinect;
+        let kinect = kinect::Settings { packets, transfers, ..new.kinect };
+        Config { source, listen, fps, viewers_max, kinect, ..new }
     }
 
     /// The part of it that the loop needs.
@@ -349,7 +493,7 @@ impl Config {
 
 impl fmt::Display for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Config { view, camera, range, .. } = self;
+        let Config { view, camera, range, kinect, .. } = self;
         writeln!(f, "source = {}", Quoted(&self.source.to_string()))?;
         writeln!(f, "fps = {}", self.fps)?;
         writeln!(f, "rotate = {}", name_of(&ROTATIONS, view.rotate_180))?;
@@ -374,6 +518,13 @@ impl fmt::Display for Config {
         writeln!(f, "legacy.pickle = {}", Quoted(name_of(&PICKLES, self.pickle)))?;
         writeln!(f, "legacy.shutdown_from = {}", List(&self.shutdown_from))?;
         writeln!(f, "overlay = {}", view.overlay)?;
+        writeln!(f, "kinect.packets = {}", kinect.packets)?;
+        writeln!(f, "kinect.transfers = {}", kinect.transfers)?;
+        writeln!(f, "kinect.min_mm = {}", kinect.min_mm)?;
+        writeln!(f, "kinect.max_mm = {}", kinect.max_mm)?;
+        writeln!(f, "kinect.bilateral = {}", kinect.bilateral)?;
+        writeln!(f, "kinect.edge = {}", kinect.edge)?;
+        writeln!(f, "kinect.offset_mm = {}", kinect.offset_mm)?;
         writeln!(f, "log.level = {}", Quoted(name_of(&LEVELS, self.log_level)))
     }
 }
@@ -381,8 +532,10 @@ impl fmt::Display for Config {
 /// Why there is no configuration.
 #[derive(Debug)]
 pub enum BadConfig {
-    /// `run` needs to be told where depth comes from.
-    NoSource,
+    /// Faults are played on demo and replay.
+    Fault,
+    /// `probe` is about sensors.
+    NoSensor(SourceSpec),
     /// The palette's range is empty.
     Range(String),
     /// The addresses make no sense together.
@@ -394,9 +547,12 @@ pub enum BadConfig {
 impl fmt::Display for BadConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            BadConfig::NoSource => f.write_str(
-                "run needs --source; this version has demo and replay:PATH (the Kinect comes with its driver)",
-            ),
+            BadConfig::Fault => {
+                f.write_str("--fault: plays on demo and replay, not on a sensor; add --source")
+            }
+            BadConfig::NoSensor(source) => {
+                write!(f, "probe looks for sensors and the source is {source}; add --source kinect")
+            }
             BadConfig::Range(why) => write!(f, "--min-mm and --max-mm: {why}"),
             BadConfig::Listen(why) => write!(f, "--listen: {why}"),
             BadConfig::File(e) => e.fmt(f),

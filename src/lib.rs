@@ -58,5 +58,11 @@ pub mod net_poll;
 // Recordings of one kind into the other.
 pub mod convert;
 
+// Recordings of what a source delivers, by a process of their own.
+pub mod record;
+
+// What stands in the way of a sensor.
+pub mod probe;
+
 // Read by `main` alone.
 pub mod config;

@@ -102,8 +102,36 @@ pub const REPLAY_FRAMES_MAX: usize = 2400;
 /// the like that a recorder may have added.
 pub const REPLAY_FILE_MAX: u64 = 4 << 20;
 
+/// Bytes of a sensor's serial number; the sensors have 12 digits.
+pub const SERIAL_MAX: usize = 32;
+
+/// Packets in an isochronous transfer: the kernel takes no more (`drivers/usb/core/devio.c`).
+pub const KINECT_PACKETS_MAX: usize = 128;
+
+/// Isochronous transfers in the queue.
+pub const KINECT_TRANSFERS_MAX: usize = 1024;
+
+/// Packets in the queue, least and most. A packet is an eighth of a millisecond: with fewer than 8 ms any hiccup loses
+/// frames; 0.5 s take 132 MiB.
+pub const KINECT_QUEUE: (usize, usize) = (64, 4096);
+
+/// Millimetres that may be taken off every depth, or added; sensors are known to read 17 to 25 long.
+pub const KINECT_OFFSET_MAX: i16 = 500;
+
+/// Time that a sensor has to stop in order; the process ends then, whether it has or not.
+pub const SENSOR_STOP: Duration = Duration::from_millis(600);
+
 /// Raw frames that a recording may have. Each takes 2,984,960 bytes: 0.9 GB in all, 10 s at 30 fps.
 pub const RAW_FRAMES_MAX: usize = 300;
+
+/// Buffers between a sensor and the disk that it is recorded to: a second, 90 MB.
+pub const RECORD_QUEUE: usize = 30;
+
+/// Bytes that a recording leaves free on the disk.
+pub const RECORD_RESERVE: u64 = 64 << 20;
+
+/// Time in which the first frame of a recording must come.
+pub const RECORD_START: Duration = Duration::from_secs(20);
 
 /// Bytes of a file with the numbers of a lens.
 pub const RAW_PARAMETERS_MAX: u64 = 64 * 1024;

@@ -1,22 +1,28 @@
 //! The appliance: arguments → configuration → source → sockets → ready → run → exit code.
 
+use std::env;
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
+use kinect2::diagnosis::diagnose;
 
 use depthcast::camera::LocalClock;
 use depthcast::clock::Clock;
-use depthcast::config::{Action, Cli, Command, Config, Conversion, SourceSpec};
+use depthcast::config::{Action, Cli, Command, Config, Conversion, Probe, Recording, SourceSpec};
 use depthcast::convert::convert;
 use depthcast::limits::LOBBY;
 use depthcast::net_poll::{Server, Stop};
+use depthcast::probe;
+use depthcast::record::{self, Limit};
 use depthcast::render::Renderer;
 use depthcast::service::{Notifier, Signals, allow_descriptors, start_log};
 use depthcast::source::demo::Demo;
+use depthcast::source::kinect::Kinect;
 use depthcast::source::{Feed, Source};
-use depthcast::view::View;
+use depthcast::view::{self, View};
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -32,6 +38,11 @@ fn main() -> ExitCode {
         Action::Convert(Conversion { from, to, sensor }) => convert(&from, &to, sensor.as_deref())
             .map(|frames| println!("{frames} frames written to {}", to.display()))
             .map_err(|e| Failure::new(CANNOT_START, e)),
+        Action::Probe(options) => match probe(&options) {
+            Ok(fine) => return if fine { ExitCode::SUCCESS } else { ExitCode::from(CANNOT_START) },
+            Err(failure) => Err(failure),
+        },
+        Action::Record(options) => record(&options),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -71,6 +82,10 @@ fn run(command: &Command) -> Result<(), Failure> {
     let source = match &config.source {
         SourceSpec::Demo => Source::Demo(Box::new(Demo::new(DEMO_SEED))),
         SourceSpec::Replay(path) => Source::open_replay(path).map_err(|e| cannot_start(&e))?,
+        SourceSpec::Kinect(serial) => {
+            let sensor = config.kinect.sensor(serial.clone(), config.roots.clone(), false);
+            Source::Kinect(Box::new(Kinect::new(sensor, clock.now()).map_err(|e| cannot_start(&e))?))
+        }
     };
     let now = clock.now();
     let feed = Feed::new(source, config.fps, config.faults.clone(), now);
@@ -91,10 +106,15 @@ fn run(command: &Command) -> Result<(), Failure> {
         log::info!("listening on {address}");
     }
     let (ring, connections) = server.room();
+    let usb = match config.source {
+        SourceSpec::Kinect(_) => config.kinect.queue_bytes(),
+        SourceSpec::Demo | SourceSpec::Replay(_) => 0,
+    };
     log::info!(
-        "memory set aside: {} KiB for frames, {} KiB for connections",
+        "memory set aside: {} KiB for frames, {} KiB for connections, {} KiB for USB transfers",
         ring / 1024,
-        connections / 1024
+        connections / 1024,
+        usb / 1024
     );
     loop {
         match server.run(&clock).map_err(|e| Failure::new(FAILED, format!("the event loop failed: {e}")))? {
@@ -109,6 +129,58 @@ fn run(command: &Command) -> Result<(), Failure> {
             }
         }
     }
+}
+
+/// Says what stands in the way of a sensor; false if no frame would come.
+fn probe(options: &Probe) -> Result<bool, Failure> {
+    let config = options.decide().map_err(|e| Failure::new(BAD_USAGE, e))?;
+    let serial = match &config.source {
+        SourceSpec::Kinect(serial) => serial.as_deref(),
+        SourceSpec::Demo | SourceSpec::Replay(_) => None,
+    };
+    let findings = diagnose(&config.roots, serial, config.kinect.packets, config.kinect.transfers);
+    let columns = env::var("COLUMNS").ok().and_then(|text| text.parse().ok()).unwrap_or(COLUMNS);
+    let text = if options.json { probe::json(&findings) } else { probe::table(&findings, columns) };
+    io::stdout()
+        .write_all(text.as_bytes())
+        .map_err(|e| Failure::new(FAILED, format!("cannot write: {e}")))?;
+    Ok(probe::is_fine(&findings))
+}
+
+fn record(options: &Recording) -> Result<(), Failure> {
+    let config = options.decide().map_err(|e| Failure::new(BAD_USAGE, e))?;
+    start_log(config.log_level);
+    let view::Spec { clip_mm, masks, .. } = &config.view;
+    if clip_mm.is_some() || !masks.is_empty() {
+        log::warn!("a recording holds what the source delivers: masks and range.clip_mm are not applied");
+    }
+    let limit = match (options.frames, options.seconds) {
+        (Some(frames), _) => Limit::Frames(frames),
+        (None, Some(seconds)) => Limit::Time(Duration::from_secs(seconds)),
+        (None, None) => Limit::None,
+    };
+    // Before any thread is started, so that none of them takes a signal.
+    let mut signals = Signals::block().map_err(|e| Failure::new(CANNOT_START, e))?;
+    let bad_source = |e: String| Failure::new(CANNOT_START, e);
+    let folder = &options.output;
+    let recorded = match &config.source {
+        SourceSpec::Kinect(serial) => {
+            let sensor = config.kinect.sensor(serial.clone(), config.roots.clone(), true);
+            record::sensor(sensor, folder, limit, &mut signals, &Clock::start())
+        }
+        SourceSpec::Demo => {
+            let demo = Source::Demo(Box::new(Demo::new(DEMO_SEED)));
+            record::pictures(demo, config.fps, folder, limit, &mut signals)
+        }
+        SourceSpec::Replay(path) => {
+            let replay = Source::open_replay(path).map_err(bad_source)?;
+            record::pictures(replay, config.fps, folder, limit, &mut signals)
+        }
+    };
+    let summary =
+        recorded.map_err(|e| Failure::new(if e.is_at_start() { CANNOT_START } else { FAILED }, e))?;
+    println!("{}: {summary}", folder.display());
+    Ok(())
 }
 
 /// Reads the configuration again and takes over what may change while serving; a bad one changes nothing.
@@ -130,14 +202,13 @@ fn reload(server: &mut Server, config: &mut Config, command: &Command) {
     if !at_once.is_empty() {
         log::info!("the configuration was read again, changed: {}", at_once.join(", "));
         log::set_max_level(new.log_level);
-        server.apply(new.settings(), renderer(&new));
+        server.apply(new.settings(), renderer(&new), &new.kinect);
     }
     if !restart.is_empty() {
         log::warn!("changed, but only a restart brings it: {}", restart.join(", "));
     }
     // What needs a restart stays in the comparison until there is one.
-    let Config { source, listen, fps, viewers_max, .. } = config.clone();
-    *config = Config { source, listen, fps, viewers_max, ..new };
+    *config = config.keeping(new);
 }
 
 fn renderer(config: &Config) -> Renderer {
@@ -149,6 +220,9 @@ const DEMO_SEED: u64 = 1;
 
 /// Open files beside sockets: standard streams, the event queue, signals, notifications, and some to spare.
 const DESCRIPTORS: usize = 32;
+
+/// Width of what `probe` prints, unless `COLUMNS` says another.
+const COLUMNS: usize = 100;
 
 const BAD_USAGE: u8 = 1;
 const CANNOT_START: u8 = 2;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::camera::Camera;
 use crate::proto::Close;
 use crate::render::Made;
+use crate::source::kinect::Report;
 use crate::source::{HEIGHT, WIDTH};
 
 /// Counters since the start; they only rise.
@@ -42,6 +43,11 @@ impl Rate {
     /// Starts counting at `now`.
     pub fn new(now: Duration) -> Self {
         Self { tenths: [0; TENTHS], newest: tenth(now), begun: tenth(now) }
+    }
+
+    /// Forgets what was counted: what comes now is to be measured by itself.
+    pub fn restart(&mut self, now: Duration) {
+        *self = Self::new(now);
     }
 
     /// Counts one frame.
@@ -108,6 +114,8 @@ pub struct State<'a> {
     pub uptime: Duration,
     /// How often the source was opened again.
     pub reopened: u64,
+    /// What is known of a sensor; `None` if the source is none.
+    pub report: Option<Report>,
     /// Places for viewers.
     pub viewers_max: usize,
     /// Counters.
@@ -166,7 +174,9 @@ pub fn write_state(
     write!(out, r#""depth":{{"min_mm":{},"max_mm":{},"unit":"mm","#, state.min_mm, state.max_mm)?;
     write!(out, r#""seq":{},"age_ms":{}}},"#, state.seq, OrNull(state.age_ms))?;
     write!(out, r#""sensor":{{"source":"{}","state":"{}","#, state.source, state.sensor)?;
-    write!(out, r#""reason":"{}","reopened":{}}},"#, Json(state.reason), state.reopened)?;
+    write!(out, r#""reason":"{}","reopened":{},"usb":"#, Json(state.reason), state.reopened)?;
+    write_report(out, state.report.as_ref())?;
+    out.write_str("},")?;
     write!(out, r#""camera":{{"uid":"{}","name":"{}","#, Json(uid), Json(name))?;
     write!(out, r#""type":"{}","location":"{}"}},"#, Json(kind), Json(location))?;
     let c = state.counters;
@@ -182,10 +192,30 @@ pub fn write_state(
     out.write_str("}}}}\n")
 }
 
+/// Writes what is known of a sensor, or `null`.
+fn write_report(out: &mut impl Write, report: Option<&Report>) -> fmt::Result {
+    let Some(r) = report else { return out.write_str("null") };
+    out.write_str(r#"{"serial":"#)?;
+    match r.serial {
+        Some(serial) => write!(out, r#""{}""#, Json(serial))?,
+        None => out.write_str("null")?,
+    }
+    match r.firmware {
+        Some(firmware) => write!(out, r#","firmware":"{firmware}","#)?,
+        None => out.write_str(r#","firmware":null,"#)?,
+    }
+    write!(out, r#""step":"{}","packets_lost":{},"#, r.step, r.packets_lost)?;
+    write!(out, r#""sub_images_damaged":{},"frames_dropped":{},"#, r.sub_images_damaged, r.frames_dropped)?;
+    write!(out, r#""frames_lost":{},"restarts":{},"resets":{},"#, r.frames_lost, r.restarts, r.resets)?;
+    write!(out, r#""transfers":{},"queue_low":{},"queue_dry":{},"#, r.transfers, r.queue_low, r.queue_dry)?;
+    write!(out, r#""transfers_refused":{}}}"#, r.transfers_refused)
+}
+
 /// Bytes of `/state` that are enough for `viewers` of them and any camera of `camera_bytes` bytes of text.
 pub const fn state_bound(viewers: usize, camera_bytes: usize) -> usize {
-    // A control character takes six bytes in JSON; a viewer with the longest numbers 180.
-    2048 + 6 * camera_bytes + 180 * viewers
+    // A control character takes six bytes in JSON; a viewer with the longest numbers 180; a sensor with the longest
+    // numbers and name 800, and the reason for not having one 400.
+    3248 + 6 * camera_bytes + 180 * viewers
 }
 
 const TENTHS: usize = 50;
@@ -233,6 +263,7 @@ impl Write for Escaping<'_, '_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use kinect2::driver::{Firmware, Name};
 
     fn ms(n: u64) -> Duration {
         Duration::from_millis(n)
@@ -251,7 +282,7 @@ mod tests {
         assert_eq!(rate.mean(ms(10_000_000)), Some(0.0), "a long sleep");
     }
 
-    fn state_text(camera: &Camera, viewers: usize) -> String {
+    fn state_text(camera: &Camera, reason: &str, viewers: usize) -> String {
         let counters = Counters {
             captured: u64::MAX,
             bytes: u64::MAX,
@@ -262,7 +293,7 @@ mod tests {
             camera,
             source: "demo",
             sensor: "streaming",
-            reason: &"no \"signal\"",
+            reason: &reason,
             online: true,
             desired_fps: 30,
             captured_fps: 29.97,
@@ -272,6 +303,26 @@ mod tests {
             max_mm: u16::MAX,
             uptime: Duration::MAX,
             reopened: u64::MAX,
+            report: Some(Report {
+                serial: Some(Name::new(&"\"".repeat(99))),
+                firmware: Some(Firmware {
+                    major: u16::MAX,
+                    minor: u16::MAX,
+                    revision: u32::MAX,
+                    build: u32::MAX,
+                }),
+                step: "streaming",
+                packets_lost: u64::MAX,
+                sub_images_damaged: u64::MAX,
+                frames_dropped: u64::MAX,
+                frames_lost: u64::MAX,
+                restarts: u64::MAX,
+                resets: u64::MAX,
+                transfers: usize::MAX,
+                queue_low: usize::MAX,
+                queue_dry: u64::MAX,
+                transfers_refused: u64::MAX,
+            }),
             viewers_max: viewers,
             counters: &counters,
             made: Made::default(),
@@ -292,7 +343,7 @@ mod tests {
     #[test]
     fn state_is_escaped_and_within_its_bound() {
         let camera = Camera { name: "a\"b\\c\nd".into(), ..Camera::default() };
-        let text = state_text(&camera, 2);
+        let text = state_text(&camera, "no \"signal\"", 2);
         assert!(text.contains(r#""name":"a\"b\\c\u000ad""#), "{text}");
         assert!(text.contains(r#""reason":"no \"signal\"""#), "{text}");
         let camera = Camera {
@@ -302,7 +353,7 @@ mod tests {
             location: "\u{1}".repeat(100),
         };
         for viewers in [0, 1, 64, 1000] {
-            let len = state_text(&camera, viewers).len();
+            let len = state_text(&camera, &"r".repeat(400), viewers).len();
             assert!(len <= state_bound(viewers, 400), "{len} bytes for {viewers} viewers");
         }
     }

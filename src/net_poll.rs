@@ -1,9 +1,12 @@
-//! The loop: the only `mio::Poll`, and the only place that accepts, reads, writes, waits and closes.
+//! The loop: the only `mio::Poll` of what serves, and the only place that accepts, reads, writes, waits and closes.
 //!
-//! One turn is: wait until something is ready or due; capture a frame if one is due; accept; serve every
-//! connection as far as it goes without waiting; close those whose time is up. `mio` is edge-triggered, so
+//! One turn is: wait until something is ready or due; step the source and capture a frame if there is one; accept;
+//! serve every connection as far as it goes without waiting; close those whose time is up. `mio` is edge-triggered, so
 //! readiness is kept with each connection and cleared only when the kernel says "would block"; work is bounded per
 //! turn, and what is left over makes the next turn start at once.
+//!
+//! A sensor's two descriptors only wake the loop: it is stepped in every turn anyhow, until it says that it is idle. So
+//! an edge cannot be missed, and a device that hangs up wakes the loop once, not for ever.
 //!
 //! Tokens carry a generation beside the place, so a late event cannot touch the place's next tenant.
 
@@ -32,7 +35,7 @@ use self::world::{JSON, Verdict, World, millis};
 use crate::clock::{Clock, Now};
 use crate::limits::{
     ACCEPT_PAUSE, ACCEPTS_PER_TURN, CAMERA_TEXT_MAX, LOBBY, PLACEHOLDER_EVERY, RESPONSE_HEAD_MAX,
-    VIEWERS_LIMIT, WARN_EVERY,
+    SENSOR_STOP, VIEWERS_LIMIT, WARN_EVERY,
 };
 use crate::metrics::{self, Counters, Rate, Viewer};
 use crate::peer::{Network, Peer};
@@ -41,7 +44,7 @@ use crate::proto::{Close, pickle};
 use crate::render::Renderer;
 use crate::ring::{Full, Picture, Ring};
 use crate::service::{Asked, Notifier, Signals};
-use crate::source::{Feed, NOMINAL_FPS, Outcome, Stamp};
+use crate::source::{Feed, NOMINAL_FPS, Outcome, Stamp, Step, kinect};
 
 pub use self::socket::{Address, BadAddress};
 
@@ -113,6 +116,8 @@ pub struct Server {
     busy: bool,
     accept_after: Duration,
     warnings: Warnings,
+    /// Generation of the sensor's device that is watched.
+    watched: Option<u64>,
 }
 
 impl Server {
@@ -140,6 +145,10 @@ impl Server {
         if let Some(signals) = &signals {
             let mut source = SourceFd(&signals.raw());
             poll.registry().register(&mut source, SIGNALS, Interest::READABLE).map_err(StartError::System)?;
+        }
+        if let Some(job) = feed.job() {
+            let registered = poll.registry().register(&mut SourceFd(&job), SENSOR_JOB, Interest::READABLE);
+            registered.map_err(StartError::System)?;
         }
         let places = settings.viewers_max.clamp(1, VIEWERS_LIMIT) + LOBBY;
         // Texts may change while serving, the room may not.
@@ -174,6 +183,7 @@ impl Server {
             busy: true,
             accept_after: Duration::ZERO,
             warnings: Warnings::default(),
+            watched: None,
         })
     }
 
@@ -202,20 +212,46 @@ impl Server {
                 Some(Stop::Reload) => return Ok(Stop::Reload),
                 Some(stop) => {
                     self.notifier.stopping();
+                    self.stop_source(clock)?;
                     return Ok(stop);
                 }
             }
         }
     }
 
-    /// Takes over what may change while serving: everything but `listen` and `viewers_max`, which stay as they were.
+    /// Stops a sensor in order and goes on serving meanwhile; gives up when [`SENSOR_STOP`] is over.
+    fn stop_source(&mut self, clock: &Clock) -> io::Result<()> {
+        let mut now = clock.now();
+        let end = now.mono + SENSOR_STOP;
+        self.world.feed.shut_down(now);
+        while !self.world.feed.is_shut_down() {
+            if now.mono >= end {
+                log::warn!("{}: has not stopped in time", self.world.feed.kind());
+                break;
+            }
+            let left = end - now.mono;
+            self.wait(Some(self.timeout(now).map_or(left, |timeout| timeout.min(left))))?;
+            now = clock.now();
+            self.busy = false;
+            self.capture(now);
+            for place in 0..self.entries.len() {
+                self.serve(place, now);
+            }
+            self.expire(now);
+        }
+        Ok(())
+    }
+
+    /// Takes over what may change while serving: everything but `listen` and `viewers_max`, which stay as they were, and
+    /// a sensor's queue.
     ///
     /// Viewers stay connected; the next frame is the first that shows the change.
-    pub fn apply(&mut self, settings: Settings, renderer: Renderer) {
+    pub fn apply(&mut self, settings: Settings, renderer: Renderer, kinect: &kinect::Settings) {
         let listen = std::mem::take(&mut self.world.settings.listen);
         let viewers_max = self.world.settings.viewers_max;
         self.world.settings = Settings { listen, viewers_max, ..settings };
         self.world.renderer.replace(renderer);
+        self.world.feed.set(kinect);
     }
 
     /// Time until something is due at `now`; `None` if only an event can bring work.
@@ -247,7 +283,7 @@ impl Server {
         }
         for event in &self.events {
             match event.token() {
-                SIGNALS => {}
+                SIGNALS | SENSOR_JOB | SENSOR_NODE => {}
                 Token(n) if n >= CONNECTIONS => {
                     let (place, generation) = from_token(n);
                     let Some(entry) = self.entries.get_mut(place).filter(|e| e.generation == generation)
@@ -295,41 +331,73 @@ impl Server {
         None
     }
 
-    /// Takes a frame if one is due, or draws the placeholder.
+    /// Steps the source, takes a frame if there is one, or draws the placeholder.
     fn capture(&mut self, now: Now) {
-        if self.world.feed.due(self.world.wanted).is_some_and(|due| due <= now.mono) {
-            let filling = loop {
-                match self.world.ring.acquire() {
-                    Ok(filling) => break filling,
-                    Err(full) => self.close_holders(full, now),
-                }
-            };
-            let world = &mut self.world;
-            match world.feed.poll(now, &mut world.ring.filling(&filling).depth) {
-                Outcome::Captured(stamp) => {
-                    world.counters.captured += 1;
-                    world.rate.count(now.mono);
-                    world.fps = world.rate.mean(now.mono).unwrap_or(f64::from(world.nominal));
-                    world.frame = Some(stamp);
-                    world.placeholder_at = None;
-                    // Before anything can be made of it: what must not be seen never leaves.
-                    world.renderer.view().apply(&mut world.ring.filling(&filling).depth);
-                    world.ring.publish(filling, stamp, Picture::Depth);
-                }
-                outcome => {
-                    world.ring.abandon(filling);
-                    match outcome {
-                        Outcome::Torn => world.counters.torn += 1,
-                        Outcome::Lost(error) => {
-                            world.counters.lost += 1;
-                            log::warn!("{}: {error}", world.feed.kind());
-                        }
-                        Outcome::Reopened => log::info!("{}: opened again", world.feed.kind()),
-                        Outcome::Captured(_) | Outcome::Nothing => {}
-                    }
-                }
+        match self.world.feed.step(now, self.world.wanted) {
+            Step::Idle => {}
+            Step::More => self.busy = true,
+            Step::Poll => self.take_frame(now),
+            Step::Happened(outcome) => {
+                self.busy = true;
+                self.world.note(outcome);
             }
         }
+        self.watch_sensor(now);
+        self.show_placeholder(now);
+    }
+
+    /// Has the source write a frame into a free slot of the ring.
+    fn take_frame(&mut self, now: Now) {
+        let filling = loop {
+            match self.world.ring.acquire() {
+                Ok(filling) => break filling,
+                Err(full) => self.close_holders(full, now),
+            }
+        };
+        let world = &mut self.world;
+        // Behind a sensor's frame there may be more.
+        self.busy |= world.feed.job().is_some();
+        match world.feed.poll(now, &mut world.ring.filling(&filling).depth) {
+            Outcome::Captured(stamp) => {
+                world.counters.captured += 1;
+                if world.placeholder_at.take().is_some() {
+                    world.rate.restart(now.mono);
+                }
+                world.rate.count(now.mono);
+                world.fps = world.rate.mean(now.mono).unwrap_or(f64::from(world.nominal));
+                world.frame = Some(stamp);
+                // Before anything can be made of it: what must not be seen never leaves.
+                world.renderer.view().apply(&mut world.ring.filling(&filling).depth);
+                world.ring.publish(filling, stamp, Picture::Depth);
+            }
+            outcome => {
+                world.ring.abandon(filling);
+                world.note(outcome);
+            }
+        }
+    }
+
+    /// Has the loop woken by the device of a sensor, which is another one each time it is opened.
+    fn watch_sensor(&mut self, now: Now) {
+        let node = self.world.feed.node();
+        let generation = node.map(|(generation, _)| generation);
+        if generation == self.watched {
+            return;
+        }
+        // A device that is closed is not watched any more by that alone; to take it out by its number could hit
+        // somebody else, who has that number by now.
+        self.watched = generation;
+        let Some((_, fd)) = node else { return };
+        // What became ready before is an event too.
+        if let Err(e) = self.poll.registry().register(&mut SourceFd(&fd), SENSOR_NODE, Interest::WRITABLE) {
+            // Its own deadline wakes the loop now and then; by then it may work.
+            self.watched = None;
+            self.warnings.system(now.mono, &e);
+        }
+    }
+
+    /// Draws the placeholder while there is no picture, once a second.
+    fn show_placeholder(&mut self, now: Now) {
         let Some(error) = self.world.feed.gone(now) else {
             return;
         };
@@ -344,7 +412,11 @@ impl Server {
         };
         let world = &mut self.world;
         if world.placeholder_at.is_none() {
-            log::warn!("{}: no picture: {error}", world.feed.kind());
+            log::warn!("{}: no picture: {error:#}", world.feed.kind());
+        }
+        if !world.feed.on_demand() {
+            // What is captured now is nothing.
+            world.fps = world.rate.mean(now.mono).unwrap_or(world.fps);
         }
         let mut reason = heapless::String::<128>::new();
         // Cut if it is longer: the placeholder has three lines.
@@ -476,7 +548,7 @@ impl Server {
         let state = metrics::State {
             camera: world.renderer.camera(),
             source: world.feed.kind(),
-            sensor: gone.map_or("streaming", |e| e.word()),
+            sensor: world.feed.word(now),
             reason: if let Some(error) = &gone { error } else { &"" },
             online: gone.is_none() && world.frame.is_some(),
             desired_fps: world.feed.fps(),
@@ -487,6 +559,7 @@ impl Server {
             max_mm: world.renderer.range().max_mm(),
             uptime: now.since(world.started),
             reopened: world.feed.reopened(),
+            report: world.feed.report(),
             viewers_max: world.settings.viewers_max,
             counters: &world.counters,
             made: world.renderer.made(),
@@ -600,6 +673,9 @@ const SIGNALS: Token = Token(0);
 /// First listener's token; there are fewer listeners than [`CONNECTIONS`] leaves room for.
 const LISTENERS: usize = 1;
 const CONNECTIONS: usize = 1024;
+/// The last two below the connections: a sensor's jobs and its device.
+const SENSOR_JOB: Token = Token(CONNECTIONS - 2);
+const SENSOR_NODE: Token = Token(CONNECTIONS - 1);
 /// Bits of a token for the place; the generation stands above them, also where a token has 32 bits.
 const PLACE_BITS: u32 = 14;
 /// Events taken from the system at once; the rest come in the next turn.

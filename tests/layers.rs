@@ -25,6 +25,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
         &["camera", "clock", "colormap", "metrics", "peer", "proto", "render", "ring", "service", "source"],
     ),
     ("convert", &["encode", "source"]),
+    ("record", &["clock", "encode", "service", "source"]),
+    ("probe", &[]),
     ("config", &["camera", "colormap", "net_poll", "peer", "proto", "source", "view"]),
 ];
 

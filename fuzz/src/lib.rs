@@ -1,4 +1,5 @@
-//! What the fuzz targets share: how an input is cut into segments, and conversations played over the machines.
+//! What the fuzz targets share: how an input is cut into segments, conversations played over the machines, and a
+//! sensor's packets with a way to lose them ([`StreamTalk`]).
 //!
 //! An input for a machine is one byte of options, up to 15 cuts, and the bytes that the peer sends:
 //!
@@ -9,8 +10,12 @@
 //!
 //! Cuts are used over and over; without any, everything arrives at once.
 
+use std::time::Duration;
+
 use depthcast::limits;
 use depthcast::proto::{Close, http, legacy};
+use kinect2::protocol::{FOOTER_BYTES, Footer, LAST_PACKET_BYTES, PACKET_BYTES};
+use kinect2::stream::{Counters, FrameInfo, PacketStatus, Rows, Stream};
 
 /// An input, taken apart.
 #[derive(Clone, Copy, Debug)]
@@ -127,5 +132,168 @@ pub fn http_talk(input: Input) -> (Vec<http::Request>, http::Next) {
             http::Next::Read if input.half_close => machine.half_closed(),
             next => return (requests, next),
         }
+    }
+}
+
+/// A sensor, and two parsers that get the same of it: one for a decoder, one for a recorder.
+///
+/// An input is a row of bytes, the upper three bits what happens, the lower five `n` how often or much:
+///
+/// ```text
+///   0x00  n + 1 intervals arrive as they are            0x80  the next has a bad status and 1300 n bytes
+///   0x20  8 n + 8 intervals                             0xa0  the next has 1100 n + 1 bytes
+///   0x40  n + 1 intervals are not even seen             0xc0  the next footer says something else: `lie`
+///   0x60  n + 1 intervals seem empty                    0xe0  n frames' time is not seen; the stream restarts for 0
+/// ```
+#[derive(Debug)]
+pub struct StreamTalk {
+    /// The interval that is next, since the sensor was switched on.
+    interval: u32,
+    /// A footer lied about its place, so a frame can be said to be whole that is not.
+    lied: bool,
+    streams: [(Stream, Tags); 2],
+    packet: Vec<u8>,
+}
+
+/// A target: of all rows only what the sensor wrote at the start of their packet.
+#[derive(Debug)]
+struct Tags {
+    last_sub_image: usize,
+    /// Frame, sub-image and packet.
+    tags: Vec<[u32; 3]>,
+    /// The last frame that was handed out since the last start. In front of the first loss cannot be known.
+    frame: Option<FrameInfo>,
+}
+
+impl Rows for Tags {
+    fn last_sub_image(&self) -> usize {
+        self.last_sub_image
+    }
+
+    fn begin(&mut self) {
+        self.tags.clear();
+    }
+
+    fn take(&mut self, sub_image: usize, first_row: usize, bytes: &[u8]) -> bool {
+        assert_eq!(sub_image * 9 + first_row / 48, self.tags.len(), "rows out of order");
+        assert_eq!(bytes.len(), 704 * if first_row < 384 { 48 } else { 40 });
+        let word = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+        self.tags.push([0, 4, 8].map(word));
+        true
+    }
+}
+
+/// Intervals after which the rest of an input is left.
+const INTERVALS_MAX: u32 = 12 * 266;
+
+impl StreamTalk {
+    /// Plays an input from the start and returns what the two parsers counted, frames complete as if dropped.
+    ///
+    /// # Panics
+    /// If a frame is handed out that is not whole, is made of two, or is the recorder's alone.
+    pub fn play(data: &[u8]) -> (Counters, Counters) {
+        let stream = |last_sub_image| {
+            (Stream::new(), Tags { last_sub_image, tags: Vec::with_capacity(90), frame: None })
+        };
+        let mut talk =
+            StreamTalk { interval: 0, lied: false, streams: [stream(8), stream(9)], packet: vec![0; 50_000] };
+        for byte in data {
+            if talk.interval >= INTERVALS_MAX {
+                break;
+            }
+            talk.obey(byte & 0xe0, u32::from(byte & 0x1f));
+        }
+        let counters = talk.streams.map(|(mut stream, _)| {
+            stream.restart();
+            let count = *stream.counters();
+            let frames_dropped = count.frames_dropped + count.frames_complete;
+            Counters { frames_complete: 0, frames_dropped, ..count }
+        });
+        counters.into()
+    }
+
+    fn obey(&mut self, what: u8, n: u32) {
+        match what {
+            0x00 => (0..=n).for_each(|_| self.send(|_, _| {})),
+            0x20 => (0..8 * n + 8).for_each(|_| self.send(|_, _| {})),
+            0x40 => self.interval += n + 1,
+            0x60 => (0..=n).for_each(|_| self.send(|length, _| *length = 0)),
+            0x80 => {
+                let length = 1300 * n as usize;
+                self.give(PacketStatus::Bad, length);
+                self.interval += 1;
+            }
+            0xa0 => self.send(|length, _| *length = 1100 * n as usize + 1),
+            0xc0 => {
+                while !matches!(content(self.interval % 266), Some((_, 8))) {
+                    self.send(|_, _| {});
+                }
+                self.lied |= !matches!(n, 10..=17);
+                self.send(|_, footer| lie(footer, n));
+            }
+            _ if n == 0 => {
+                for (stream, tags) in &mut self.streams {
+                    stream.restart();
+                    tags.frame = None;
+                }
+            }
+            _ => self.interval += n * 266,
+        }
+    }
+
+    /// The next interval; `change` may do something to the length of its packet and to its footer.
+    fn send(&mut self, change: impl Fn(&mut usize, &mut Footer)) {
+        let (frame, place) = (self.interval / 266, self.interval % 266);
+        let mut length = 0;
+        // From just before the wrap.
+        let mut footer = Footer::new(frame * 266, (65_530 + frame) & 0xffff, 0);
+        if let Some((sub_image, packet)) = content(place) {
+            length = if packet == 8 { LAST_PACKET_BYTES } else { PACKET_BYTES };
+            for (to, word) in self.packet.chunks_exact_mut(4).zip([frame, sub_image, packet]) {
+                to.copy_from_slice(&word.to_le_bytes());
+            }
+            footer.subsequence = sub_image;
+        }
+        change(&mut length, &mut footer);
+        self.packet[LAST_PACKET_BYTES - FOOTER_BYTES..LAST_PACKET_BYTES].copy_from_slice(&footer.to_bytes());
+        self.give(PacketStatus::Good, length);
+        self.interval += 1;
+    }
+
+    fn give(&mut self, status: PacketStatus, length: usize) {
+        let now = Duration::from_micros(u64::from(self.interval) * 125);
+        for (stream, tags) in &mut self.streams {
+            let Some(info) = stream.packet(now, status, &self.packet[..length], tags) else { continue };
+            assert_eq!(tags.tags.len(), 9 * (tags.last_sub_image + 1));
+            if tags.frame.replace(info).is_some() && !self.lied {
+                let frame = self.interval / 266;
+                for (number, tag) in (0..).zip(&tags.tags) {
+                    assert_eq!(*tag, [frame, number / 9, number % 9], "a frame of two");
+                }
+            }
+        }
+        let [(_, decoded), (recorder, recorded)] = &self.streams;
+        if recorder.counters().frames_complete > 0 && recorded.tags.len() == 90 {
+            assert_eq!(recorded.frame, decoded.frame, "a decoder had no such frame");
+        }
+    }
+}
+
+/// Sub-image and packet of an interval of a frame, if it has data.
+fn content(place: u32) -> Option<(u32, u32)> {
+    (place < 120 && place % 12 < 9).then_some((place / 12, place % 12))
+}
+
+/// What else a footer can say.
+fn lie(footer: &mut Footer, n: u32) {
+    match n {
+        0..10 => footer.subsequence = n,
+        10..14 => footer.subsequence = 10 << (8 * (n - 10)),
+        14 => footer.length = 0,
+        15 => footer.length = u32::MAX,
+        16 => footer.magic = [9, 0],
+        17 => footer.timestamp = u32::MAX,
+        18..25 => footer.sequence += n - 17,
+        _ => footer.sequence = footer.sequence.wrapping_sub(1 << (n - 25)),
     }
 }

@@ -61,6 +61,23 @@ impl fmt::Debug for Target {
     }
 }
 
+/// What the parser needs of a target. Rows come in their order from sub-image 0 on; a frame that was begun can be
+/// begun again.
+pub trait Rows {
+    /// The sub-image that completes a frame: 8 if the last is of no use, else 9.
+    fn last_sub_image(&self) -> usize;
+
+    /// A frame begins; what came of another is of no use.
+    fn begin(&mut self);
+
+    /// Takes rows, and says whether it did: if not, the frame is dropped.
+    ///
+    /// * `sub_image`: 0 to 9.
+    /// * `first_row`: row of the first byte, as stored: 0, 48, 96 and on to 384.
+    /// * `bytes`: 48 rows of [`ROW_BYTES`], 40 from row 384 on.
+    fn take(&mut self, sub_image: usize, first_row: usize, bytes: &[u8]) -> bool;
+}
+
 /// What the host controller says of one packet.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum PacketStatus {
@@ -190,6 +207,7 @@ impl Stream {
     ///
     /// * `now`: the host's monotonic time at which the packet's transfer was reaped.
     /// * `bytes`: what came of it; of a bad packet only whether there are any is looked at.
+    /// * `target`: a [`Target`] as a rule.
     ///
     /// Returns the frame when this packet completed it. `target` then holds it until sub-image 0 of another
     /// begins, which no call does before the next: use it now.
@@ -200,23 +218,7 @@ impl Stream {
         now: Duration,
         status: PacketStatus,
         bytes: &[u8],
-        target: &mut Target,
-    ) -> Option<FrameInfo> {
-        self.take(now, status, bytes, target)
-    }
-
-    /// What became of packets, sub-images and frames.
-    #[must_use]
-    pub fn counters(&self) -> &Counters {
-        &self.counters
-    }
-
-    fn take(
-        &mut self,
-        now: Duration,
-        status: PacketStatus,
-        bytes: &[u8],
-        rows: &mut impl Rows,
+        target: &mut impl Rows,
     ) -> Option<FrameInfo> {
         self.counters.packets += 1;
         self.intervals += 1;
@@ -246,16 +248,22 @@ impl Stream {
                 None
             }
             (PacketStatus::Good, PACKET_BYTES) => {
-                self.full(now, bytes, rows);
+                self.full(now, bytes, target);
                 None
             }
-            (PacketStatus::Good, LAST_PACKET_BYTES) => self.ending(bytes, rows),
+            (PacketStatus::Good, LAST_PACKET_BYTES) => self.ending(bytes, target),
             (PacketStatus::Good, _) => {
                 self.counters.odd_packets += 1;
                 self.spoilt();
                 None
             }
         }
+    }
+
+    /// What became of packets, sub-images and frames.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.counters
     }
 
     /// A packet that cannot be used stands where one with rows should.
@@ -278,17 +286,17 @@ impl Stream {
         self.damaged = false;
     }
 
-    fn full(&mut self, now: Duration, bytes: &[u8], rows: &mut impl Rows) {
+    fn full(&mut self, now: Duration, bytes: &[u8], target: &mut impl Rows) {
         self.came += 1;
         if self.row == FULL_ROWS {
             // A ninth full packet: the last packet and the pause behind it are missing.
             self.broken_off();
         }
         if self.row == 0 && self.sub_image == 0 {
-            rows.begin();
+            target.begin();
             self.frame = Some(Begun { first_packet: now, footer: None });
         }
-        if self.frame.is_some() && !rows.take(self.sub_image, self.row, bytes) {
+        if self.frame.is_some() && !target.take(self.sub_image, self.row, bytes) {
             self.counters.refused += 1;
             self.frame = None;
         }
@@ -296,7 +304,7 @@ impl Stream {
     }
 
     /// The last packet of a sub-image.
-    fn ending(&mut self, bytes: &[u8], rows: &mut impl Rows) -> Option<FrameInfo> {
+    fn ending(&mut self, bytes: &[u8], target: &mut impl Rows) -> Option<FrameInfo> {
         self.came += 1;
         let whole = self.row == FULL_ROWS && !self.damaged;
         let (last_rows, footer) = bytes.split_last_chunk::<FOOTER_BYTES>()?;
@@ -316,11 +324,11 @@ impl Stream {
         if !whole || !certain || sub_image != predicted || footer.sequence != sequence {
             return None;
         }
-        if !rows.take(sub_image, FULL_ROWS, last_rows) {
+        if !target.take(sub_image, FULL_ROWS, last_rows) {
             self.counters.refused += 1;
             return None;
         }
-        if sub_image < rows.last_sub_image() {
+        if sub_image < target.last_sub_image() {
             self.frame = Some(frame);
             return None;
         }
@@ -396,16 +404,6 @@ fn frames_ahead(from: u32, to: u32) -> Option<u32> {
         ahead &= 0xFFFF;
     }
     (ahead <= AHEAD_MAX).then_some(ahead)
-}
-
-/// What a target is to the parser.
-trait Rows {
-    /// The sub-image that completes a frame.
-    fn last_sub_image(&self) -> usize;
-    /// A frame begins.
-    fn begin(&mut self);
-    /// Takes rows in their order; false if it will not.
-    fn take(&mut self, sub_image: usize, first_row: usize, bytes: &[u8]) -> bool;
 }
 
 impl Rows for Target {

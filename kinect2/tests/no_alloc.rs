@@ -1,9 +1,12 @@
-//! Decoding allocates nothing: tables and buffers are made once.
+//! Decoding, and parsing the stream, allocate nothing: tables and buffers are made once.
 #![allow(unsafe_code)] // A global allocator can only be written unsafely.
 
 use kinect2::depth::{Decoder, FRAME_BYTES, Intrinsics, Kernel, PIXELS, ROW_BYTES, Settings, Tables};
+use kinect2::protocol::{FOOTER_BYTES, Footer, LAST_PACKET_BYTES, PACKET_BYTES};
+use kinect2::stream::{PacketStatus, Stream, Target};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 struct Counting;
 
@@ -56,5 +59,25 @@ fn frames_cost_no_allocation() {
         }
         let after = ALLOCATIONS.load(Ordering::Relaxed);
         assert_eq!(after - before, 0, "{kernel:?}");
+    }
+
+    let decoder = Decoder::new(&tables, Settings::default()).unwrap();
+    for mut target in [Target::Decode(Box::new(decoder)), Target::raw()] {
+        let mut stream = Stream::new();
+        let mut complete = 0;
+        let before = ALLOCATIONS.load(Ordering::Relaxed);
+        let mut last = [7; LAST_PACKET_BYTES];
+        for number in 0..300 {
+            let (sequence, sub_image, packet) = (number / 90, number / 9 % 10, number % 9);
+            last[LAST_PACKET_BYTES - FOOTER_BYTES..]
+                .copy_from_slice(&Footer::new(0, sequence, sub_image).to_bytes());
+            let bytes = if packet < 8 { &raw[..PACKET_BYTES] } else { &last };
+            // The second frame is spoilt.
+            let status = if number == 100 { PacketStatus::Bad } else { PacketStatus::Good };
+            complete += u32::from(stream.packet(Duration::ZERO, status, bytes, &mut target).is_some());
+        }
+        stream.restart();
+        let after = ALLOCATIONS.load(Ordering::Relaxed);
+        assert_eq!((after - before, complete), (0, 2), "{target:?}");
     }
 }

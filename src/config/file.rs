@@ -10,18 +10,19 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
+use kinect2::depth::UNAMBIGUOUS_MM;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::{FLIPS, LEVELS, PICKLES, SourceSpec, choose};
 use crate::limits::{
-    CAMERA_TEXT_MAX, CONFIG_FILE_MAX, FPS_MAX, LISTENERS_MAX, MASK_POINTS_MAX, MASKS_MAX, NETWORKS_MAX,
-    STALL_MAX_S, UNIX_PATH_MAX, VIEWERS_LIMIT,
+    CAMERA_TEXT_MAX, CONFIG_FILE_MAX, FPS_MAX, KINECT_OFFSET_MAX, KINECT_PACKETS_MAX, KINECT_TRANSFERS_MAX,
+    LISTENERS_MAX, MASK_POINTS_MAX, MASKS_MAX, NETWORKS_MAX, STALL_MAX_S, UNIX_PATH_MAX, VIEWERS_LIMIT,
 };
 use crate::net_poll::Address;
 use crate::peer::Network;
 use crate::proto::pickle;
-use crate::source::{HEIGHT, WIDTH};
+use crate::source::{HEIGHT, WIDTH, kinect};
 use crate::view::Flip;
 
 /// What a file says; `None` is what it leaves open.
@@ -29,7 +30,7 @@ use crate::view::Flip;
 pub struct FileValues {
     /// As problems name it.
     pub(super) file: String,
-    pub(super) source: Option<FileSource>,
+    pub(super) source: Option<SourceSpec>,
     pub(super) fps: Option<u32>,
     pub(super) rotate_180: Option<bool>,
     pub(super) flip: Option<Flip>,
@@ -50,15 +51,32 @@ pub struct FileValues {
     pub(super) allow: Option<Vec<Network>>,
     pub(super) pickle: Option<pickle::Form>,
     pub(super) shutdown_from: Option<Vec<Network>>,
+    pub(super) packets: Option<usize>,
+    pub(super) transfers: Option<usize>,
+    pub(super) kinect_min_mm: Option<u16>,
+    pub(super) kinect_max_mm: Option<u16>,
+    pub(super) bilateral: Option<bool>,
+    pub(super) edge: Option<bool>,
+    pub(super) offset_mm: Option<i16>,
+    /// Line of the last of the `[kinect]` keys that may clash with each other or with a default.
+    pub(super) kinect_line: usize,
     pub(super) log_level: Option<log::LevelFilter>,
 }
 
-/// `source` of a file.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) enum FileSource {
-    /// The documented default, which a file may name before this version can do it; an option must then decide.
-    Kinect,
-    Ready(SourceSpec),
+impl FileValues {
+    /// How a sensor is driven; no option overrides it.
+    pub(super) fn kinect(&self) -> kinect::Settings {
+        let usual = kinect::Settings::default();
+        kinect::Settings {
+            packets: self.packets.unwrap_or(usual.packets),
+            transfers: self.transfers.unwrap_or(usual.transfers),
+            min_mm: self.kinect_min_mm.unwrap_or(usual.min_mm),
+            max_mm: self.kinect_max_mm.unwrap_or(usual.max_mm),
+            bilateral: self.bilateral.unwrap_or(usual.bilateral),
+            edge: self.edge.unwrap_or(usual.edge),
+            offset_mm: self.offset_mm.unwrap_or(usual.offset_mm),
+        }
+    }
 }
 
 /// All that is wrong with a file, one line each: `FILE:LINE: KEY: WHY`.
@@ -209,7 +227,10 @@ impl Walk<'_> {
         let path = dotted(section, name);
         let key = path.as_str();
         match (section, name) {
-            ("", "source") => self.values.source = self.source(key, value),
+            ("", "source") => {
+                let text = self.string(key, value);
+                self.values.source = text.and_then(|text| self.parsed(key, value, text));
+            }
             ("", "fps") => self.values.fps = self.number(key, value, 0, FPS_MAX),
             ("", "rotate") => self.values.rotate_180 = self.rotation(key, value),
             ("", "flip") => self.values.flip = self.choice(key, value, &FLIPS),
@@ -229,11 +250,7 @@ impl Walk<'_> {
             ("camera", "name") => self.values.name = self.label(key, value),
             ("camera", "type") => self.values.kind = self.label(key, value),
             ("camera", "location") => self.values.location = self.label(key, value),
-            ("viewers", "max") => {
-                let most = u32::try_from(VIEWERS_LIMIT).unwrap_or(u32::MAX);
-                let max = self.number(key, value, 1, most);
-                self.values.viewers_max = max.and_then(|n| usize::try_from(n).ok());
-            }
+            ("viewers", "max") => self.values.viewers_max = self.count(key, value, VIEWERS_LIMIT),
             ("viewers", "stall_s") => {
                 let seconds = self.number(key, value, 1, STALL_MAX_S);
                 self.values.stall = seconds.map(|s| Duration::from_secs(s.into()));
@@ -241,6 +258,25 @@ impl Walk<'_> {
             ("viewers", "allow") => self.values.allow = self.networks(key, value),
             ("legacy", "pickle") => self.values.pickle = self.choice(key, value, &PICKLES),
             ("legacy", "shutdown_from") => self.values.shutdown_from = self.networks(key, value),
+            ("kinect", "packets") => {
+                self.values.packets = self.count(key, value, KINECT_PACKETS_MAX);
+                self.note_kinect(value);
+            }
+            ("kinect", "transfers") => {
+                self.values.transfers = self.count(key, value, KINECT_TRANSFERS_MAX);
+                self.note_kinect(value);
+            }
+            ("kinect", "min_mm") => {
+                self.values.kinect_min_mm = self.sensor_millimetres(key, value);
+                self.note_kinect(value);
+            }
+            ("kinect", "max_mm") => {
+                self.values.kinect_max_mm = self.sensor_millimetres(key, value);
+                self.note_kinect(value);
+            }
+            ("kinect", "bilateral") => self.values.bilateral = self.switch(key, value),
+            ("kinect", "edge") => self.values.edge = self.switch(key, value),
+            ("kinect", "offset_mm") => self.values.offset_mm = self.offset(key, value),
             ("log", "level") => self.values.log_level = self.choice(key, value, &LEVELS),
             _ => match ABSENT.iter().find(|s| s.name == section && s.keys.contains(&name)) {
                 Some(absent) => {
@@ -260,6 +296,10 @@ impl Walk<'_> {
         {
             let text = format!("range.min_mm and range.max_mm: {e}");
             self.problem_on(self.values.range_line, text);
+        }
+        // Each may clash with the other's default too.
+        if let Err(text) = self.values.kinect().check() {
+            self.problem_on(self.values.kinect_line, text);
         }
     }
 
@@ -294,15 +334,6 @@ impl Walk<'_> {
             }
         }
         self.problem(at, text);
-    }
-
-    fn source(&mut self, key: &str, value: &Value<'_>) -> Option<FileSource> {
-        let text = self.string(key, value)?;
-        let (kind, detail) = text.split_once(':').map_or((text, None), |(k, d)| (k, Some(d)));
-        if kind == "kinect" && detail != Some("") {
-            return Some(FileSource::Kinect);
-        }
-        self.parsed(key, value, text).map(FileSource::Ready)
     }
 
     fn rotation(&mut self, key: &str, value: &Value<'_>) -> Option<bool> {
@@ -405,6 +436,30 @@ impl Walk<'_> {
 
     fn millimetres(&mut self, key: &str, value: &Value<'_>, least: u32) -> Option<u16> {
         self.number(key, value, least, u16::MAX.into()).and_then(|n| u16::try_from(n).ok())
+    }
+
+    /// From 1 to what the decoder can tell apart.
+    fn sensor_millimetres(&mut self, key: &str, value: &Value<'_>) -> Option<u16> {
+        self.number(key, value, 1, UNAMBIGUOUS_MM.into()).and_then(|n| u16::try_from(n).ok())
+    }
+
+    fn offset(&mut self, key: &str, value: &Value<'_>) -> Option<i16> {
+        let wanted = format!("a whole number from -{KINECT_OFFSET_MAX} to {KINECT_OFFSET_MAX}");
+        let number = self.whole(key, value, &wanted)?;
+        let number = number.and_then(|n| i16::try_from(n).ok());
+        number
+            .filter(|n| (-KINECT_OFFSET_MAX..=KINECT_OFFSET_MAX).contains(n))
+            .or_else(|| self.wrong(key, value, &format!("{} is not {wanted}", self.written(value))))
+    }
+
+    /// How many of something, at least one.
+    fn count(&mut self, key: &str, value: &Value<'_>, most: usize) -> Option<usize> {
+        let number = self.number(key, value, 1, u32::try_from(most).unwrap_or(u32::MAX));
+        number.and_then(|n| usize::try_from(n).ok())
+    }
+
+    fn note_kinect(&mut self, value: &Value<'_>) {
+        self.values.kinect_line = self.values.kinect_line.max(self.line(value.span().start));
     }
 
     fn number(&mut self, key: &str, value: &Value<'_>, least: u32, most: u32) -> Option<u32> {
@@ -577,12 +632,13 @@ fn place(text: &[u8], at: usize) -> (usize, usize) {
 }
 
 /// What a file may hold: section (empty at the top) and keys.
-pub(super) const SECTIONS: [(&str, &[&str]); 6] = [
+pub(super) const SECTIONS: [(&str, &[&str]); 7] = [
     ("", &["source", "fps", "rotate", "flip", "overlay", "masks", "listen"]),
     ("range", &["min_mm", "max_mm", "clip_mm"]),
     ("camera", &["uid", "name", "type", "location"]),
     ("viewers", &["max", "stall_s", "allow"]),
     ("legacy", &["pickle", "shutdown_from"]),
+    ("kinect", &["packets", "transfers", "min_mm", "max_mm", "bilateral", "edge", "offset_mm"]),
     ("log", &["level"]),
 ];
 
@@ -593,16 +649,11 @@ struct Absent {
     part: &'static str,
 }
 
-const ABSENT: [Absent; 3] = [
+const ABSENT: [Absent; 2] = [
     Absent {
         name: "http",
         keys: &["tokens", "allow_origin", "instance"],
         part: "access tokens, CORS or instance names",
-    },
-    Absent {
-        name: "kinect",
-        keys: &["packets", "transfers", "min_mm", "max_mm", "bilateral", "edge", "offset_mm"],
-        part: "Kinect driver",
     },
     Absent { name: "libfreenect2", keys: &["pipeline"], part: "libfreenect2 backend" },
 ];

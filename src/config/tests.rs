@@ -18,14 +18,46 @@ fn defaults_are_those_of_the_contract() {
         config("depthcast run --source replay:frames --listen [::]:1 --listen unix:/tmp/x").expect("good");
     assert_eq!(run.source, SourceSpec::Replay("frames".into()));
     assert_eq!((run.range.max_mm(), run.listen.len()), (1500, 2));
+    assert_eq!(config("depthcast run").expect("good").source, SourceSpec::Kinect(None));
+    let one = config("depthcast run --source kinect:001234567890").expect("good");
+    assert_eq!(one.source, SourceSpec::Kinect(Some("001234567890".into())));
+    assert_eq!(one.source.to_string(), "kinect:001234567890");
+}
+
+#[test]
+fn probe_and_record_take_what_run_would() {
+    let action = |line: &str| Cli::try_parse_from(line.split_whitespace()).map(|cli| cli.action);
+    let Ok(Action::Probe(probe)) = action("depthcast probe --json --source kinect:12 --sysfs /s --devfs /d")
+    else {
+        panic!("no probe")
+    };
+    let config = probe.decide().expect("good");
+    assert_eq!(config.source, SourceSpec::Kinect(Some("12".into())));
+    assert_eq!(config.roots, Roots { sys: "/s".into(), dev: "/d".into() });
+    assert!(probe.json);
+    let Ok(Action::Probe(probe)) = action("depthcast probe --source demo") else { panic!("no probe") };
+    assert!(probe.decide().expect_err("no sensor").to_string().contains("add --source kinect"));
+
+    let Ok(Action::Record(record)) = action("depthcast record -o x --frames 9 --source demo --fps 15") else {
+        panic!("no recording")
+    };
+    assert_eq!((record.frames, record.seconds, record.decide().expect("good").fps), (Some(9), None, 15));
+    assert_eq!(record.decide().expect("good").roots, Roots::default());
+    for line in
+        ["record", "record -o x --frames 1 --seconds 1", "record -o x --frames 0", "record -o x --fps 0"]
+    {
+        assert!(action(&format!("depthcast {line}")).is_err(), "{line}");
+    }
 }
 
 #[test]
 fn errors_name_the_option_and_the_remedy() {
     for (line, part) in [
-        ("depthcast run", "run needs --source"),
-        ("depthcast run --source webcam", "demo and replay:PATH"),
+        ("depthcast run --source webcam", "the sources of this version are kinect, kinect:SERIAL"),
         ("depthcast run --source replay:", "demo and replay:PATH"),
+        ("depthcast run --source kinect:", "kinect:SERIAL (letters and digits)"),
+        ("depthcast run --source kinect:../../etc", "kinect:SERIAL (letters and digits)"),
+        ("depthcast run --fault stall@1+1", "--fault: plays on demo and replay, not on a sensor"),
         ("depthcast demo --min-mm 4500", "--min-mm and --max-mm: the range from 4500 to 4500 mm is empty"),
         ("depthcast demo --max-mm 70000", "--max-mm"),
         ("depthcast demo --fps=-1", "--fps"),
@@ -79,6 +111,16 @@ fn without_file_and_options_all_is_as_documented() {
             allow: vec![],
             pickle: pickle::Form::Protocol0,
             shutdown_from: ["127.0.0.0/8", "::1", "unix"].map(|n| n.parse().expect("a network")).to_vec(),
+            kinect: kinect::Settings {
+                packets: 8,
+                transfers: 60,
+                min_mm: 500,
+                max_mm: 4500,
+                bilateral: true,
+                edge: true,
+                offset_mm: 0,
+            },
+            roots: Roots { sys: "/sys".into(), dev: "/dev".into() },
             log_level: log::LevelFilter::Info,
         }
     );
@@ -106,6 +148,14 @@ allow = ["192.168.0.0/16", "fd00::/8", "10.0.0.7", "unix"]
 [legacy]
 pickle = "compact"
 shutdown_from = []
+[kinect]
+packets = 3
+transfers = 160
+min_mm = 300
+max_mm = 8000
+bilateral = false
+edge = false
+offset_mm = -24
 [log]
 level = "trace"
 "#;
@@ -125,6 +175,9 @@ fn every_key_arrives() {
     assert_eq!((config.viewers_max, config.stall.as_secs(), config.allow.len()), (4096, 3600, 4));
     assert_eq!((config.pickle, config.log_level), (pickle::Form::Compact, log::LevelFilter::Trace));
     assert!(config.shutdown_from.is_empty() && config.listen.len() == 2);
+    assert_eq!((config.kinect.packets, config.kinect.transfers, config.kinect.offset_mm), (3, 160, -24));
+    let decode = config.kinect.decode();
+    assert_eq!((decode.min_mm, decode.max_mm, decode.bilateral, decode.edge), (300, 8000, false, false));
     let settings = config.settings();
     assert_eq!((settings.viewers_max, settings.stall, settings.pickle), (4096, config.stall, config.pickle));
     assert!(settings.shutdown_from.is_empty() && settings.listen == config.listen);
@@ -146,7 +199,8 @@ fn options_override_the_file_and_the_file_the_defaults() {
     assert_eq!(demo.range.max_mm(), 8000);
     assert_eq!(with_file("depthcast demo", "").expect("good").range.max_mm(), DEMO_MAX_MM);
     let kinect = "source = \"kinect:001234567890\"";
-    assert!(with_file("depthcast run", kinect).expect_err("no driver").contains("run needs --source"));
+    let kinect_only = with_file("depthcast run", kinect).expect("good");
+    assert_eq!(kinect_only.source, SourceSpec::Kinect(Some("001234567890".into())));
     assert_eq!(with_file(RUN, kinect).expect("good").source, SourceSpec::Demo);
 }
 
@@ -187,7 +241,7 @@ fn bad_files_are_refused_with_line_key_and_remedy() {
         ("range = 3", &["c.toml:1: range: this is a section, [range] with keys; found a whole number"]),
         (
             "source = 'webcam'",
-            &["c.toml:1: source: 'webcam': the sources of this version are demo and replay:PATH"],
+            &["c.toml:1: source: 'webcam': the sources of this version are kinect, kinect:SERIAL"],
         ),
         ("source = 'libfreenect2'", &["the sources of this version"]),
         ("source = 'kinect:'", &["the sources of this version"]),
@@ -240,7 +294,32 @@ fn bad_files_are_refused_with_line_key_and_remedy() {
         ),
         ("[http]\ntokens = []", &["c.toml:2: http.tokens: this version has no access tokens"]),
         ("[http]\ntoken = []", &["unknown key http.token (keys of [http]: tokens, allow_origin, instance)"]),
-        ("kinect.packets = 8", &["kinect.packets: this version has no Kinect driver yet"]),
+        ("kinect.packets = 0", &["c.toml:1: kinect.packets: 0 is not between 1 and 128"]),
+        ("[kinect]\npackets = 129", &["c.toml:2: kinect.packets: 129 is not between 1 and 128"]),
+        ("kinect.transfers = 1025", &["kinect.transfers: 1025 is not between 1 and 1024"]),
+        (
+            "\nkinect.packets = 1",
+            &["c.toml:2: kinect.packets and kinect.transfers: 1 times 60 are 60 packets"],
+        ),
+        (
+            "[kinect]\ntransfers = 60\npackets = 128",
+            &[
+                "c.toml:3: kinect.packets and kinect.transfers: 128 times 60 are 7680 packets in the queue, not 64 to 4096",
+            ],
+        ),
+        ("kinect.min_mm = 0", &["kinect.min_mm: 0 is not between 1 and 18750"]),
+        ("kinect.max_mm = 18751", &["kinect.max_mm: 18751 is not between 1 and 18750"]),
+        (
+            "kinect.max_mm = 499",
+            &["c.toml:1: kinect.min_mm and kinect.max_mm: 500 to 499 must lie within 1 to 18750"],
+        ),
+        ("kinect.bilateral = 'on'", &["kinect.bilateral: expected true or false, found a text"]),
+        ("kinect.offset_mm = -501", &["kinect.offset_mm: -501 is not a whole number from -500 to 500"]),
+        (
+            "kinect.offset_mm = 2.5",
+            &["kinect.offset_mm: expected a whole number from -500 to 500, found a number with"],
+        ),
+        ("kinect.offset = 1", &["unknown key kinect.offset; did you mean kinect.offset_mm?"]),
         (
             "libfreenect2.pipeline = 'cpu'",
             &["libfreenect2.pipeline: this version has no libfreenect2 backend"],
@@ -338,7 +417,9 @@ fn changes_name_their_keys() {
     assert_eq!(old.changes(&old), (vec![], vec![]));
     let new = with_file("depthcast run", FULL).expect("good");
     let (at_once, restart) = old.changes(&new);
-    assert_eq!(restart, ["source", "fps", "listen", "viewers.max"]);
+    assert_eq!(restart, ["source", "fps", "listen", "viewers.max", "kinect.packets", "kinect.transfers"]);
+    let kept = old.keeping(new.clone());
+    assert_eq!(kept.changes(&new), (vec![], restart.clone()), "what needs a restart stays to be told");
     // FULL changes every key, so that together they are the keys of a file.
     let mut all: Vec<String> = at_once.iter().chain(&restart).map(ToString::to_string).collect();
     all.sort();
@@ -359,11 +440,12 @@ fn keys() -> Vec<String> {
 #[test]
 fn the_example_documents_every_key_with_its_default() {
     let text = include_str!("../../deploy/config.toml");
-    let packaged = with_file(RUN, text).expect("good");
+    let packaged = with_file("depthcast check --config -", text).expect("good");
+    assert_eq!(packaged.source, SourceSpec::Kinect(None));
     assert_eq!(packaged.listen, ["[::]:8080".parse().expect("an address")]);
     assert_eq!(packaged.shutdown_from, []);
-    // Commented keys state the defaults, but for the source and the clip, which have none to state.
-    let commented = text.replace("\n#source", "\n# source").replace("\n#clip_mm", "\n# clip_mm");
+    // Commented keys state the defaults, but for the clip, which has none to state.
+    let commented = text.replace("\n#clip_mm", "\n# clip_mm");
     let uncommented: String = commented
         .lines()
         .map(|l| {
@@ -371,7 +453,7 @@ fn the_example_documents_every_key_with_its_default() {
             format!("{}\n", key.unwrap_or(l))
         })
         .collect();
-    assert_eq!(with_file(RUN, &uncommented).as_ref(), Ok(&packaged));
+    assert_eq!(with_file("depthcast check --config -", &uncommented).as_ref(), Ok(&packaged));
     let mut section = String::new();
     let mut found = Vec::new();
     for line in text.lines() {
@@ -448,7 +530,7 @@ proptest! {
         let text: String = text.into_iter().collect();
         match with_file("depthcast run", &text) {
             Ok(config) => prop_assert_eq!(again(&config), config),
-            Err(why) => prop_assert!(why.contains("c.toml") || why.contains("needs --source"), "{}", why),
+            Err(why) => prop_assert!(why.contains("c.toml"), "{}", why),
         }
     }
 }

@@ -15,7 +15,8 @@ use crate::proto::http::{self, PictureFacts, Status, Target};
 use crate::proto::{Close, legacy, multipart, pickle};
 use crate::render::Renderer;
 use crate::ring::{Form, Picture, Ring, Slot};
-use crate::source::{Feed, Stamp};
+use crate::source::kinect::Report;
+use crate::source::{Feed, Outcome, Stamp};
 
 /// All that connections share.
 #[derive(Debug)]
@@ -439,6 +440,22 @@ impl World {
         if unready { Status::Unavailable } else { Status::Ok }
     }
 
+    /// Counts and logs what happened to the source, other than a frame.
+    pub(super) fn note(&mut self, outcome: Outcome) {
+        let kind = self.feed.kind();
+        match outcome {
+            Outcome::Torn => self.counters.torn += 1,
+            Outcome::Lost(error) => {
+                self.counters.lost += 1;
+                log::warn!("{kind}: {error}");
+            }
+            Outcome::Still(error) => log::warn!("{kind}: {error}"),
+            Outcome::Opened => log::info!("{kind}: opened{}", Named(self.feed.report())),
+            Outcome::Reopened => log::info!("{kind}: opened again{}", Named(self.feed.report())),
+            Outcome::Captured(_) | Outcome::Nothing => {}
+        }
+    }
+
     /// Age of the newest frame from the source.
     pub(super) fn age_ms(&self, now: Now) -> Option<u64> {
         self.frame.map(|stamp| millis(now.since(stamp.captured)))
@@ -451,6 +468,18 @@ struct Fields(PictureFacts);
 impl fmt::Display for Fields {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.write(f)
+    }
+}
+
+/// A sensor's name at the end of a sentence; nothing if there is none.
+struct Named(Option<Report>);
+
+impl fmt::Display for Named {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.map(|report| (report.serial, report.firmware)) {
+            Some((Some(serial), Some(firmware))) => write!(f, ": serial {serial}, firmware {firmware}"),
+            _ => Ok(()),
+        }
     }
 }
 

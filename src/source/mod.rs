@@ -2,7 +2,8 @@
 //!
 //! A [`Source`] gives depth images; a [`Feed`] is a source under supervision: it paces those that have no pace of
 //! their own, numbers and stamps what is captured, notices when nothing comes any more, and reopens what has gone
-//! with growing pauses, while the sequence numbers go on rising.
+//! with growing pauses, while the sequence numbers go on rising. A sensor keeps its own pace and reopens itself: the
+//! feed only steps it and says what came of that.
 
 // The built-in synthetic car park.
 pub mod demo;
@@ -13,12 +14,18 @@ pub mod replay;
 // Raw Kinect v2 frames from a folder, decoded live.
 pub mod raw;
 
+// A Kinect v2.
+pub mod kinect;
+
 // Faults on demand, for tests.
 pub mod fault;
 
 use std::fmt;
+use std::os::fd::RawFd;
 use std::path::Path;
 use std::time::Duration;
+
+use kinect2::driver::Trouble;
 
 use crate::clock::Now;
 use crate::limits::{GONE_AFTER, REOPEN_FIRST, REOPEN_MAX};
@@ -42,6 +49,8 @@ pub enum Source {
     Replay(replay::Replay),
     /// Raw recorded frames, decoded and played in a loop.
     Raw(Box<raw::Raw>),
+    /// A Kinect v2, event-driven.
+    Kinect(Box<kinect::Kinect>),
 }
 
 impl Source {
@@ -56,12 +65,23 @@ impl Source {
         replay::Replay::open(folder).map(Source::Replay).map_err(|e| e.to_string())
     }
 
-    /// Writes frame `n`, captured `time` after the source was started, in millimetres; 0 means no return.
+    /// Writes frame `n`, captured `time` after the source was started, in millimetres; 0 means no return. A sensor is not
+    /// asked: it says when it has a frame.
     fn read(&mut self, n: u64, time: Duration, depth: &mut [u16]) {
         match self {
             Source::Demo(demo) => demo.render(n, time, depth),
             Source::Replay(replay) => replay.copy_frame(n, depth),
             Source::Raw(raw) => raw.decode(n, depth),
+            Source::Kinect(_) => {}
+        }
+    }
+
+    /// Frames that it has before it begins anew; `None` if it does not.
+    pub fn frames(&self) -> Option<u64> {
+        match self {
+            Source::Demo(_) | Source::Kinect(_) => None,
+            Source::Replay(replay) => Some(replay.len() as u64),
+            Source::Raw(raw) => Some(raw.len() as u64),
         }
     }
 
@@ -70,6 +90,7 @@ impl Source {
         match self {
             Source::Demo(_) => "demo",
             Source::Replay(_) | Source::Raw(_) => "replay",
+            Source::Kinect(_) => "kinect",
         }
     }
 }
@@ -83,8 +104,8 @@ pub struct Stamp {
     pub captured: Now,
 }
 
-/// Why there are no frames.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+/// Why there are no frames. `{}` says what to do too, where something is to be done; `{:#}` of a sensor does not.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum SourceError {
     /// No device matches; looked for again later.
     NotFound,
@@ -94,6 +115,10 @@ pub enum SourceError {
     Silent,
     /// Nothing has been asked of the source yet.
     Starting,
+    /// A sensor is being opened and started, which takes a second or two.
+    Opening,
+    /// What a sensor's driver says.
+    Kinect(Trouble),
 }
 
 impl SourceError {
@@ -103,7 +128,8 @@ impl SourceError {
             SourceError::NotFound => "not_found",
             SourceError::Disconnected => "disconnected",
             SourceError::Silent => "silent",
-            SourceError::Starting => "starting",
+            SourceError::Starting | SourceError::Opening => "starting",
+            SourceError::Kinect(trouble) => trouble.word(),
         }
     }
 }
@@ -111,18 +137,33 @@ impl SourceError {
 impl fmt::Display for SourceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            SourceError::Kinect(trouble) => return trouble.fmt(f),
             SourceError::NotFound => "sensor not found: check its power and USB cable",
             SourceError::Disconnected => "sensor disconnected: check its power and USB cable",
             SourceError::Silent => "the sensor is connected but sends no frames",
             SourceError::Starting => "starting",
+            SourceError::Opening => "the sensor is being started",
         })
     }
 }
 
 impl std::error::Error for SourceError {}
 
+/// What [`Feed::step`] found.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Step {
+    /// Nothing to do; step again when [`Feed::due`] says or a descriptor is ready.
+    Idle,
+    /// There may be more to do at once.
+    More,
+    /// Give [`Feed::poll`] a buffer now: a frame is complete, or may be made.
+    Poll,
+    /// Something happened that needs no buffer; there may be more to do at once.
+    Happened(Outcome),
+}
+
 /// What [`Feed::poll`] did.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Outcome {
     /// The buffer holds a new frame.
     Captured(Stamp),
@@ -132,6 +173,10 @@ pub enum Outcome {
     Nothing,
     /// The source has just gone.
     Lost(SourceError),
+    /// It has not come back, or not come at all, for a reason that was not said yet.
+    Still(SourceError),
+    /// The source has just been opened for the first time, if that takes time.
+    Opened,
     /// The source has just been opened again.
     Reopened,
 }
@@ -154,8 +199,10 @@ pub struct Feed {
 }
 
 impl Feed {
-    /// Supervises `source`, which gives `fps` frames a second, or one whenever it is asked if that is 0.
+    /// Supervises `source`, which gives `fps` frames a second, or one whenever it is asked if that is 0. A sensor gives
+    /// [`NOMINAL_FPS`] and heeds no `faults`.
     pub fn new(source: Source, fps: u32, faults: fault::Plan, now: Now) -> Self {
+        let fps = if matches!(source, Source::Kinect(_)) { NOMINAL_FPS } else { fps };
         Self {
             source,
             pace: Pace::new(fps, now.mono),
@@ -169,8 +216,12 @@ impl Feed {
         }
     }
 
-    /// When [`Feed::poll`] is next worth calling; `None` while nobody wants a frame that is made on demand.
+    /// When [`Feed::step`] is next worth calling; `None` while nobody wants a frame that is made on demand, or only a
+    /// sensor's descriptors can tell.
     pub fn due(&self, wanted: bool) -> Option<Duration> {
+        if let Source::Kinect(kinect) = &self.source {
+            return kinect.due();
+        }
         match (self.state, self.pace.interval) {
             (State::Lost { retry, .. }, _) => Some(retry),
             (State::Streaming, Some(_)) => Some(self.pace.next),
@@ -178,10 +229,39 @@ impl Feed {
         }
     }
 
-    /// Captures a frame into `depth` (see [`PIXELS`]) if one is due, or tries to reopen what was lost.
+    /// Steps a sensor, or says whether a frame is due. To be called in every turn of the loop.
+    ///
+    /// Never blocks, and allocates nothing while frames come.
+    pub fn step(&mut self, now: Now, wanted: bool) -> Step {
+        let Source::Kinect(kinect) = &mut self.source else {
+            let due = self.due(wanted).is_some_and(|due| due <= now.mono);
+            return if due { Step::Poll } else { Step::Idle };
+        };
+        match kinect.turn(now) {
+            kinect::Progress::Idle => Step::Idle,
+            kinect::Progress::More => Step::More,
+            kinect::Progress::Frame => Step::Poll,
+            kinect::Progress::Lost(error) => Step::Happened(Outcome::Lost(error)),
+            kinect::Progress::Still(error) => Step::Happened(Outcome::Still(error)),
+            kinect::Progress::Flowing { again: false } => Step::Happened(Outcome::Opened),
+            kinect::Progress::Flowing { again: true } => {
+                self.reopened += 1;
+                Step::Happened(Outcome::Reopened)
+            }
+        }
+    }
+
+    /// Captures a frame into `depth` (see [`PIXELS`]) if one is due, or tries to reopen what was lost. To be called when
+    /// [`Feed::step`] says [`Step::Poll`].
     ///
     /// Never blocks and never allocates.
     pub fn poll(&mut self, now: Now, depth: &mut [u16]) -> Outcome {
+        if let Source::Kinect(kinect) = &mut self.source {
+            let Some(captured) = kinect.take(now, depth) else { return Outcome::Torn };
+            self.seq += 1;
+            self.quiet_since = Some(now.mono);
+            return Outcome::Captured(Stamp { seq: self.seq, captured });
+        }
         let since_start = now.mono.saturating_sub(self.opened);
         let fault = self.faults.at(since_start);
         if let State::Lost { pause, .. } = self.state {
@@ -228,6 +308,12 @@ impl Feed {
     /// Why viewers should see the placeholder at `now`, if they should.
     pub fn gone(&self, now: Now) -> Option<SourceError> {
         let overdue = self.gone_at().is_some_and(|at| at <= now.mono);
+        if let Source::Kinect(kinect) = &self.source {
+            return match kinect.trouble() {
+                Some(error) => (self.seq == 0 || overdue).then_some(error),
+                None => overdue.then(|| kinect.overdue()),
+            };
+        }
         match self.state {
             State::Lost { error, .. } if self.seq == 0 || overdue => Some(error),
             State::Streaming if overdue => Some(SourceError::Silent),
@@ -259,6 +345,57 @@ impl Feed {
     /// Frames per second the source was asked for; 0 means on demand.
     pub fn fps(&self) -> u32 {
         self.pace.fps
+    }
+
+    /// One word for what the source is at: `streaming`, `starting` before the first frame, or why there is none.
+    pub fn word(&self, now: Now) -> &'static str {
+        match self.gone(now) {
+            Some(error) => error.word(),
+            None if self.seq == 0 && matches!(self.source, Source::Kinect(_)) => SourceError::Opening.word(),
+            None => "streaming",
+        }
+    }
+
+    /// The descriptor of a sensor that is readable when it has work; the same all the time.
+    pub fn job(&self) -> Option<RawFd> {
+        self.kinect().map(kinect::Kinect::job)
+    }
+
+    /// The open device of a sensor, writable when it has work. With another generation it is another descriptor, perhaps
+    /// with the same number; the one before is closed, or will be, which ends its being watched.
+    pub fn node(&self) -> Option<(u64, RawFd)> {
+        self.kinect().and_then(kinect::Kinect::node)
+    }
+
+    /// Changes what is made of a sensor's frames; the queue stays as it is.
+    pub fn set(&mut self, settings: &kinect::Settings) {
+        if let Source::Kinect(kinect) = &mut self.source {
+            kinect.set(settings);
+        }
+    }
+
+    /// What is known of a sensor.
+    pub fn report(&self) -> Option<kinect::Report> {
+        self.kinect().map(kinect::Kinect::report)
+    }
+
+    /// Begins to stop a sensor in order; go on with [`Feed::step`] until [`Feed::is_shut_down`].
+    pub fn shut_down(&mut self, now: Now) {
+        if let Source::Kinect(kinect) = &mut self.source {
+            kinect.shut_down(now);
+        }
+    }
+
+    /// Whether there is no sensor that has still to stop.
+    pub fn is_shut_down(&self) -> bool {
+        self.kinect().is_none_or(kinect::Kinect::is_shut_down)
+    }
+
+    fn kinect(&self) -> Option<&kinect::Kinect> {
+        match &self.source {
+            Source::Kinect(kinect) => Some(kinect),
+            Source::Demo(_) | Source::Replay(_) | Source::Raw(_) => None,
+        }
     }
 
     /// Whether a frame is made only when one is wanted.

@@ -142,7 +142,7 @@ impl Link {
             self.packet.resize(length, 0);
         }
         let now = self.now();
-        if let Some(info) = self.stream.take(now, status, &self.packet[..length], &mut self.rows) {
+        if let Some(info) = self.stream.packet(now, status, &self.packet[..length], &mut self.rows) {
             self.check(&info);
             self.frames.push(info);
         }
