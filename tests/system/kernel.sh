@@ -52,7 +52,7 @@ make_base() {
     rm -rf "$base"
     mkdir -p "$base"/{programs,bin,sbin,lib64,lib/modules,lib/x86_64-linux-gnu,dev,proc,sys,tmp,run,var/run}
     cp "$LAB/busybox" "$base/bin"
-    # cmp of busybox takes a second for a frame here.
+    # cmp of busybox takes a second for a frame here; by name its shell would take that one all the same.
     cp "$full/usr/sbin/usbip" "$full/usr/bin/cmp" "$base/programs"
     cp -L "$full/lib64/ld-linux-x86-64.so.2" "$base/lib64"
     local library

@@ -40,7 +40,7 @@ equal() {
     for file in "$OUT"/*.depth; do
         sequence=${file##*_}
         sequence=${sequence%.depth}
-        cmp "$file" "input/$((sequence % FRAMES)).depth" || wrong=$((wrong + 1))
+        /programs/cmp "$file" "input/$((sequence % FRAMES)).depth" || wrong=$((wrong + 1))
     done
     [ "$wrong" = 0 ] && has_frames "$1"
 }
