@@ -3,6 +3,10 @@
 use super::*;
 use kinect2::depth::{FRAME_BYTES, SUB_IMAGE_BYTES};
 use kinect2::protocol::{Command, Completion, FOOTER_BYTES, Footer, INTERVALS_PER_FRAME, LAST_PACKET_BYTES};
+use proptest::prelude::*;
+use std::sync::LazyLock;
+
+use crate::device::Frames;
 
 const PACKETS: usize = 8;
 const TRANSFERS: usize = 60;
@@ -27,7 +31,11 @@ impl Bench {
     }
 
     fn of(faults: &str, frames: usize, pace: Pace) -> Self {
-        let options = Options { faults: faults.parse().unwrap(), ..Options::noise(1, frames) };
+        // Made once: the tables take longer than most tests.
+        static SENSOR: LazyLock<Options> = LazyLock::new(|| Options::noise(1, 3));
+        let mut options = Options { faults: faults.parse().unwrap(), ..SENSOR.clone() };
+        let Frames::Raw(all) = &mut options.frames;
+        all.truncate(frames);
         let (packets, ended) = (Vec::new(), Vec::new());
         Bench { host: Host::new(options, pace), now: Duration::ZERO, id: 0, sequence: 0, packets, ended }
     }
@@ -871,4 +879,146 @@ fn fault_usb2_shows_in_the_speed() {
     assert_eq!(bench.host.speed(), Speed::High);
     assert_eq!(bench.control(Setup::ISOCH_DELAY), Ok(()));
     assert_eq!(bench.control(Setup::U1_ENABLE), Err(Fault::Stall));
+}
+
+// Whatever a program does.
+
+#[derive(Clone, Debug)]
+enum Step {
+    Control(Setup),
+    Bulk(u8, Vec<u8>),
+    Command(u32, u32),
+    Iso(Vec<usize>),
+    /// The last but so many.
+    Cancel(u64),
+    Pass(u64),
+    Setting(u8, u8),
+    Reset,
+    Unplug,
+    Plug,
+    Claim(u8),
+    Release(u8),
+    Start,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let endpoint = prop_oneof![Just(0x02), Just(0x81), Just(0x82), Just(0x83), Just(0x84), any::<u8>()];
+    let setup = (prop_oneof![0..3_u8, 0x80..0x83_u8, any::<u8>()], 0..13_u8, any::<[u8; 6]>());
+    let setup = setup.prop_map(|(request_type, request, [v0, v1, i0, i1, l0, l1])| {
+        Setup::from_bytes([request_type, request, v0 % 64, v1 % 16, i0 % 4, i1 % 4, l0, l1 % 2])
+    });
+    let rooms = prop_oneof![
+        Just(vec![PACKET_BYTES; 8]),
+        proptest::collection::vec(prop_oneof![Just(PACKET_BYTES), 0..PACKET_BYTES], 0..12)
+    ];
+    let bulk = (endpoint, proptest::collection::vec(any::<u8>(), 0..64));
+    prop_oneof![
+        2 => setup.prop_map(Step::Control),
+        4 => bulk.prop_map(|(to, bytes)| Step::Bulk(to, bytes)),
+        2 => (0..0x50_u32, 0..6_u32).prop_map(|(opcode, parameter)| Step::Command(opcode, parameter)),
+        12 => rooms.prop_map(Step::Iso),
+        8 => (0..10_u64).prop_map(Step::Cancel),
+        8 => (0..3_000_u64).prop_map(Step::Pass),
+        1 => (0..5_u8, 0..3_u8).prop_map(|(interface, alternate)| Step::Setting(interface, alternate)),
+        1 => Just(Step::Reset),
+        1 => Just(Step::Unplug),
+        3 => Just(Step::Plug),
+        1 => (0..5_u8).prop_map(Step::Claim),
+        1 => (0..5_u8).prop_map(Step::Release),
+        6 => Just(Step::Start),
+    ]
+}
+
+/// Whatever happens, each transfer that was taken comes back once, whole, and the time that is due is never so far
+/// back that nothing is done.
+fn every_transfer_comes_back(faults: &str, pace: Pace, steps: &[Step]) {
+    let mut bench = Bench::of(faults, 1, pace);
+    let mut taken = Vec::new();
+    let mut back = Vec::new();
+    for step in steps {
+        let now = bench.now;
+        let submitted = match step {
+            Step::Control(setup) => bench.transfer(|transfer, id| transfer.prepare_control(id, *setup)),
+            Step::Bulk(endpoint, bytes) => bench.transfer(|transfer, id| {
+                transfer.prepare_bulk(id, *endpoint, bytes.len());
+                transfer.buffer.copy_from_slice(bytes);
+            }),
+            Step::Command(opcode, parameter) => bench.transfer(|transfer, id| {
+                let words = [0x0602_2009, 0, 1 << 21, *opcode, 0, *parameter].map(u32::to_le_bytes);
+                transfer.prepare_bulk(id, COMMAND_OUT, 24);
+                transfer.buffer.copy_from_slice(words.as_flattened());
+            }),
+            Step::Iso(lengths) => {
+                bench.transfer(|transfer, id| transfer.prepare_iso(id, DEPTH_IN, lengths.iter().copied()))
+            }
+            other => {
+                match *other {
+                    Step::Cancel(last) => drop(bench.host.cancel(bench.id.saturating_sub(last), now)),
+                    Step::Pass(micros) => bench.now += Duration::from_micros(micros),
+                    Step::Setting(interface, alternate) => {
+                        drop(bench.host.set_interface(interface, alternate, now));
+                    }
+                    Step::Reset => drop(bench.host.reset(now)),
+                    Step::Unplug => bench.host.unplug(now),
+                    Step::Plug => bench.host.plug(now),
+                    Step::Claim(interface) => drop(bench.host.claim(interface, now)),
+                    Step::Release(interface) => drop(bench.host.release(interface, now)),
+                    _ => {
+                        for request in [0x16_u32; 5].into_iter().chain([0x09, 0x2B]) {
+                            let parameter = if request == 0x16 { 0x0009_0000 } else { 1 };
+                            let words = [0x0602_2009, 0, 4, request, 0, parameter].map(u32::to_le_bytes);
+                            if request == 0x2B {
+                                drop(bench.host.set_interface(1, 1, now));
+                            }
+                            let sent = bench.transfer(|transfer, id| {
+                                transfer.prepare_bulk(id, COMMAND_OUT, 24);
+                                transfer.buffer.copy_from_slice(words.as_flattened());
+                            });
+                            taken.extend(sent);
+                        }
+                    }
+                }
+                bench.host.advance(bench.now);
+                Err(Fault::Invalid)
+            }
+        };
+        taken.extend(submitted);
+        back.extend(std::iter::from_fn(|| bench.host.completed()));
+        assert!(bench.host.due().is_none_or(|due| due > bench.now), "{step:?} leaves something undone");
+    }
+    bench.host.unplug(bench.now);
+    back.extend(std::iter::from_fn(|| bench.host.completed()));
+    assert_eq!(bench.host.pending(), 0);
+    for transfer in &back {
+        match &transfer.kind {
+            Kind::Iso { packet_lengths } => {
+                assert_eq!(transfer.packets.len(), packet_lengths.len());
+                assert_eq!(transfer.packets.iter().map(|(actual, _)| actual).sum::<usize>(), transfer.actual);
+                assert!(
+                    transfer.packets.iter().zip(packet_lengths).all(|((actual, _), room)| actual <= room)
+                );
+            }
+            Kind::Control(_) | Kind::Bulk => assert!(transfer.actual <= transfer.buffer.len()),
+        }
+    }
+    let mut ids: Vec<u64> = back.iter().map(|transfer| transfer.id).collect();
+    ids.sort_unstable();
+    taken.sort_unstable();
+    assert_eq!(ids, taken);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn every_transfer_comes_back_once(steps in proptest::collection::vec(step(), 0..60)) {
+        let faults = "loss=0.1 packet-error=0.1 subsequence=10~0.5 unplug@0.1+0.02/0.2 wedge@0.15+0.01/0.07 \
+                      cancel-delay=5ms slow-replies=3ms@0+0.05 stall~0.1 reply-stall~0.1 reset-not-found=2 \
+                      submit-nomem=3";
+        for faults in ["", faults] {
+            for pace in [Pace::RealTime, Pace::Demand] {
+                every_transfer_comes_back(faults, pace, &steps);
+            }
+        }
+    }
 }
