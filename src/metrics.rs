@@ -282,7 +282,7 @@ mod tests {
         assert_eq!(rate.mean(ms(10_000_000)), Some(0.0), "a long sleep");
     }
 
-    fn state_text(camera: &Camera, viewers: usize) -> String {
+    fn state_text(camera: &Camera, reason: &str, viewers: usize) -> String {
         let counters = Counters {
             captured: u64::MAX,
             bytes: u64::MAX,
@@ -293,7 +293,7 @@ mod tests {
             camera,
             source: "demo",
             sensor: "streaming",
-            reason: &"no \"signal\"",
+            reason: &reason,
             online: true,
             desired_fps: 30,
             captured_fps: 29.97,
@@ -343,7 +343,7 @@ mod tests {
     #[test]
     fn state_is_escaped_and_within_its_bound() {
         let camera = Camera { name: "a\"b\\c\nd".into(), ..Camera::default() };
-        let text = state_text(&camera, 2);
+        let text = state_text(&camera, "no \"signal\"", 2);
         assert!(text.contains(r#""name":"a\"b\\c\u000ad""#), "{text}");
         assert!(text.contains(r#""reason":"no \"signal\"""#), "{text}");
         let camera = Camera {
@@ -353,7 +353,7 @@ mod tests {
             location: "\u{1}".repeat(100),
         };
         for viewers in [0, 1, 64, 1000] {
-            let len = state_text(&camera, viewers).len();
+            let len = state_text(&camera, &"r".repeat(400), viewers).len();
             assert!(len <= state_bound(viewers, 400), "{len} bytes for {viewers} viewers");
         }
     }

@@ -13,6 +13,7 @@
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -179,7 +180,12 @@ pub enum Error {
     /// A file cannot be written.
     Write(PathBuf, io::Error),
     /// Another sensor came in the place of the first: its frames need other tables.
-    OtherSensor(Name, Name),
+    OtherSensor {
+        /// Serial number of the first.
+        first: String,
+        /// That of the other.
+        other: String,
+    },
 }
 
 impl Error {
@@ -191,7 +197,7 @@ impl Error {
             | Error::NoRoom { .. }
             | Error::NoFrame(_)
             | Error::System(_) => true,
-            Error::Full { .. } | Error::Write(..) | Error::OtherSensor(..) => false,
+            Error::Full { .. } | Error::Write(..) | Error::OtherSensor { .. } => false,
         }
     }
 }
@@ -213,7 +219,7 @@ impl fmt::Display for Error {
                 write!(f, "{}: the disk is full; {frames} frames were written", folder.display())
             }
             Error::Write(path, e) => write!(f, "{}: cannot be written: {e}", path.display()),
-            Error::OtherSensor(first, other) => write!(
+            Error::OtherSensor { first, other } => write!(
                 f,
                 "sensor {other} came in the place of {first}; record it into another folder (--source kinect:{other})"
             ),
@@ -272,7 +278,6 @@ impl<'a> Watch<'a> {
     fn new(settings: sensor::Settings, signals: &'a mut Signals, clock: &'a Clock) -> io::Result<Self> {
         let sensor = Sensor::new(settings, clock.now().mono)?;
         let poll = Poll::new()?;
-        use std::os::fd::AsRawFd;
         poll.registry().register(&mut SourceFd(&sensor.job_fd().as_raw_fd()), JOB, Interest::READABLE)?;
         poll.registry().register(&mut SourceFd(&signals.raw()), SIGNALS, Interest::READABLE)?;
         Ok(Self { sensor, poll, watched: None, signals, clock, begun: None, said: None, number: 0 })
@@ -326,7 +331,7 @@ impl<'a> Watch<'a> {
         match self.begun {
             Some((Some(first), _)) => {
                 if let Some(other) = serial.filter(|serial| *serial != first) {
-                    return Err(Error::OtherSensor(first, other));
+                    return Err(Error::OtherSensor { first: first.to_string(), other: other.to_string() });
                 }
             }
             Some((None, _)) => {}

@@ -21,7 +21,7 @@ struct Server {
 impl Server {
     fn start(arguments: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_kinect2-sim-usbip"))
-            .args(["--port", "0"])
+            .args(["--port", "0", "--frames", "noise"])
             .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

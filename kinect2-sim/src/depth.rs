@@ -327,7 +327,7 @@ fn gauss(seed: u64, at: u64) -> f64 {
 }
 
 /// 64 random bits for each `at`. Source: Steele, Lea, Flood, "Fast splittable pseudorandom number generators" (SplitMix64).
-fn random(seed: u64, at: u64) -> u64 {
+pub(crate) fn random(seed: u64, at: u64) -> u64 {
     let mix = |mut bits: u64| {
         bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

@@ -84,19 +84,22 @@ fn capture(arguments: Arguments) -> io::Result<bool> {
     let mut sensor = Sensor::new(arguments.settings, begun.elapsed())?;
     let mut waiter = Waiter::new(&sensor)?;
     let mut taken = 0;
-    let mut first = None;
+    let (mut first, mut last) = (None, Duration::ZERO);
+    let mut stopping = false;
     let mut story = Story::default();
     while !sensor.is_shut_down() {
         let now = begun.elapsed();
-        if taken == arguments.frames || now >= arguments.limit {
+        if !stopping && (taken == arguments.frames || now >= arguments.limit) {
             // Stops the stream and closes in order; that takes some more turns.
             sensor.shut_down(now);
+            stopping = true;
         }
         // A turn does a bounded amount of work, so that a loop with other duties gets to them.
         match sensor.turn(now) {
             Turn::Frame(info) if taken < arguments.frames => {
                 taken += 1;
                 first.get_or_insert(now);
+                last = now;
                 let frame = sensor.raw_frame().unwrap_or_default();
                 println!(
                     "{taken} sequence {} timestamp {} {:016x}",
@@ -113,11 +116,14 @@ fn capture(arguments: Arguments) -> io::Result<bool> {
             Turn::Idle => {}
         }
         story.tell(&sensor, now);
-        let timeout = sensor.deadline().unwrap_or(arguments.limit).min(arguments.limit).saturating_sub(now);
-        waiter.wait(&sensor, timeout)?;
+        if !sensor.is_shut_down() {
+            let limit = (!stopping).then_some(arguments.limit);
+            let due = sensor.deadline().into_iter().chain(limit).min();
+            waiter.wait(&sensor, due.map(|due| due.saturating_sub(now)))?;
+        }
     }
-    if let Some(first) = first.filter(|_| taken > 1) {
-        let time = (begun.elapsed() - first).as_secs_f64();
+    if let Some(first) = first.filter(|first| *first < last) {
+        let time = (last - first).as_secs_f64();
         println!("{taken} frames in {time:.2} s, {:.1} a second", (taken - 1) as f64 / time);
     }
     println!("{:?}\n{:?}", sensor.driver_counters(), sensor.counters());
@@ -145,9 +151,9 @@ impl Waiter {
         Ok(Waiter { poll, events: Events::with_capacity(4), node: None })
     }
 
-    /// Returns when the sensor has something to do, or the time is over. Wakes for edges only: [`Turn::Idle`] says that
+    /// Returns when the sensor has something to do, or the time is over if it ever is. Wakes for edges only: [`Turn::Idle`] says that
     /// nothing was left.
-    fn wait(&mut self, sensor: &Sensor, timeout: Duration) -> io::Result<()> {
+    fn wait(&mut self, sensor: &Sensor, timeout: Option<Duration>) -> io::Result<()> {
         // Each time a sensor is opened there is another node. The one before was closed, and with that forgotten.
         let node = sensor.node();
         if let Some((generation, node)) = node.filter(|(generation, _)| self.node != Some(*generation)) {
@@ -155,7 +161,7 @@ impl Waiter {
             self.poll.registry().register(&mut SourceFd(&node), NODE, Interest::WRITABLE)?;
             self.node = Some(generation);
         }
-        match self.poll.poll(&mut self.events, Some(timeout)) {
+        match self.poll.poll(&mut self.events, timeout) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
             _ => Ok(()),
         }

@@ -11,8 +11,12 @@ use crate::limits::{DRAIN_TIME, LOBBY, RING_SLOTS, VIEWERS_LIMIT};
 use crate::peer::THIS_MACHINE;
 use crate::proto::multipart;
 use crate::source::demo::Demo;
+use crate::source::kinect::tests::Bus;
 use crate::source::{NOMINAL_FPS, PIXELS, Source, WIDTH};
 use crate::view::{Spec, View};
+
+/// 2020-11-10 13:55:34 UTC.
+const START: Now = Now { mono: Duration::from_secs(100), wall_us: 1_605_016_534_000_000 };
 
 /// A server whose clock only moves when it is told to.
 struct Rig {
@@ -31,9 +35,13 @@ impl Rig {
     }
 
     fn seen(fps: u32, faults: &str, view: &Spec, change: impl FnOnce(&mut Settings)) -> Self {
-        let now = Now { mono: Duration::from_secs(100), wall_us: 1_605_016_534_000_000 };
         let faults = faults.split_whitespace().map(|f| f.parse().expect("a fault")).collect();
-        let feed = Feed::new(Source::Demo(Box::new(Demo::new(1))), fps, faults, now);
+        let feed = Feed::new(Source::Demo(Box::new(Demo::new(1))), fps, faults, START);
+        Self::of(feed, view, change)
+    }
+
+    fn of(feed: Feed, view: &Spec, change: impl FnOnce(&mut Settings)) -> Self {
+        let now = START;
         let renderer = Renderer::new(Range::PYTHON, Camera::default(), LocalClock::utc(), View::new(view));
         let mut settings = Settings {
             listen: vec![Address::Tcp(([127, 0, 0, 1], 0).into())],
@@ -568,4 +576,70 @@ fn a_changed_configuration_shows_on_the_next_frame_and_nobody_is_dropped() {
     assert!(rig.response("GET /snapshot HTTP/1.1\r\n\r\n").contains("X-Depthcast-Min-Mm: 500\r\n"));
     assert_eq!(rig.server.world.settings.viewers_max, 4, "needs a restart");
     assert_eq!(rig.server.world.settings.listen.len(), 1, "likewise");
+}
+
+/// Turns until the sensor's driver, which asks the system in real time, is at `word`; the clock stands still.
+fn until_word(rig: &mut Rig, word: &str) {
+    let patience = Instant::now() + Duration::from_secs(20);
+    while rig.server.world.feed.word(rig.now) != word {
+        assert!(Instant::now() < patience, "still {}", rig.server.world.feed.word(rig.now));
+        rig.server.wait(Some(Duration::from_millis(1))).expect("polled");
+        rig.server.turn(rig.now);
+    }
+}
+
+#[test]
+fn a_missing_sensor_is_no_failure_and_its_reason_is_shown_at_once() {
+    let bus = Bus::new();
+    let mut rig = Rig::of(bus.feed(START), &Spec::default(), |_| {});
+    let mut viewer = rig.say(b"0");
+    assert!(rig.response("GET /readyz HTTP/1.0\r\n\r\n").starts_with("HTTP/1.1 503"));
+    until_word(&mut rig, "not_found");
+    let placeholder = rig.message(&mut viewer);
+    assert!(text_of(&placeholder).contains("-FrameRate: 30fps"), "{}", text_of(&placeholder));
+    assert_eq!((rig.server.world.counters.placeholders, rig.server.world.counters.lost), (1, 0));
+    let state = rig.response("GET /state HTTP/1.0\r\n\r\n");
+    for part in [
+        r#""online":false,"desired_fps":30"#,
+        r#""source":"kinect","state":"not_found","reason":"no Kinect v2 on the bus; plug the adaptor"#,
+        r#""usb":{"serial":null,"firmware":null,"step":"waiting","packets_lost":0"#,
+    ] {
+        assert!(state.contains(part), "{state}\n  without {part}");
+    }
+    assert!(rig.response("GET /snapshot HTTP/1.0\r\n\r\n").contains("X-Depthcast-Online: false"));
+    assert!(rig.response("GET /depth.png HTTP/1.0\r\n\r\n").starts_with("HTTP/1.1 503"));
+
+    // Nothing is to be done until the placeholder or the sensor is due again: the loop sleeps.
+    rig.settle();
+    let timeout = rig.server.timeout(rig.now).expect("something is due");
+    assert!(timeout >= Duration::from_millis(100), "the loop wakes after {timeout:?}");
+
+    rig.pass(Duration::from_secs(6));
+    let ready = rig.response("GET /readyz HTTP/1.0\r\n\r\n");
+    assert!(ready.contains("no frame for 6.0 s: no Kinect v2 on the bus"), "{ready}");
+    viewer.write_all(b"0").expect("written");
+    assert!(
+        text_of(&rig.message(&mut viewer)).contains("-FrameRate: 0fps"),
+        "none has come for five seconds"
+    );
+    assert_eq!(rig.server.world.counters.placeholders, 7);
+
+    bus.plug("000012345678", 480);
+    rig.pass(Duration::from_secs(2));
+    until_word(&mut rig, "slow_link");
+    let ready = rig.response("GET /readyz HTTP/1.0\r\n\r\n");
+    assert!(ready.contains("the sensor's link runs at 480 Mbit/s"), "{ready}");
+}
+
+#[test]
+fn stopping_waits_for_the_sensor_but_not_long() {
+    let bus = Bus::new();
+    let mut rig = Rig::of(bus.feed(START), &Spec::default(), |_| {});
+    until_word(&mut rig, "not_found");
+    let begun = Instant::now();
+    let clock = Clock::start();
+    rig.server.stop_source(&clock).expect("polled");
+    assert!(begun.elapsed() < Duration::from_secs(10), "it took {:?}", begun.elapsed());
+    // A source that is no sensor has nothing to stop.
+    Rig::new(30, "").server.stop_source(&clock).expect("polled");
 }

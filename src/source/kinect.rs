@@ -277,42 +277,4 @@ fn when(now: Now, mono: Duration) -> Now {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_moment_ago_is_as_long_ago_on_both_clocks() {
-        let now = Now { mono: Duration::from_millis(5000), wall_us: 1_000_000 };
-        let then = when(now, Duration::from_millis(4970));
-        assert_eq!(then, Now { mono: Duration::from_millis(4970), wall_us: 970_000 });
-        assert_eq!(when(now, Duration::from_secs(9)), now, "nothing was captured in the future");
-        let early = Now { mono: Duration::MAX, wall_us: i64::MIN + 1 };
-        assert_eq!(when(early, Duration::ZERO).wall_us, i64::MIN);
-    }
-
-    #[test]
-    fn settings_that_do_not_fit_together_name_their_keys() {
-        let usual = Settings::default();
-        assert_eq!(usual.check(), Ok(()));
-        assert_eq!(usual.queue_bytes(), 60 * 8 * 33_792);
-        for (settings, part) in [
-            (
-                Settings { packets: 0, ..usual },
-                "kinect.packets and kinect.transfers: 0 and 60 are not 1 to 128",
-            ),
-            (Settings { transfers: 1025, ..usual }, "8 and 1025 are not 1 to 128 and 1 to 1024"),
-            (Settings { packets: 1, ..usual }, "1 times 60 are 60 packets in the queue, not 64 to 4096"),
-            (Settings { packets: 128, transfers: 33, ..usual }, "are 4224 packets"),
-            (Settings { min_mm: 4501, ..usual }, "kinect.min_mm and kinect.max_mm: 4501 to 4500 must lie"),
-        ] {
-            let why = settings.check().expect_err(part);
-            assert!(why.contains(part), "{why}");
-        }
-        // What passes here, the driver takes.
-        for (packets, transfers) in [(128, 32), (1, 1024), (4, 16)] {
-            let settings = Settings { packets, transfers, ..usual };
-            assert_eq!(settings.check(), Ok(()));
-            assert!(settings.sensor(None, Roots::default(), false).check().is_ok(), "{packets} {transfers}");
-        }
-    }
-}
+pub(crate) mod tests;

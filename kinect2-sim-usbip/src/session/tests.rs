@@ -1,6 +1,10 @@
 //! Conversations with a client written by hand, on a clock that stands still unless it is told.
 
-use kinect2::protocol::{COMMAND_OUT, Command as Sensor, Completion, PACKET_BYTES, REPLY_IN};
+use kinect2::depth::SUB_IMAGE_BYTES;
+use kinect2::protocol::{
+    COMMAND_OUT, Command as Sensor, Completion, FOOTER_BYTES, Footer, LAST_PACKET_BYTES, PACKET_BYTES,
+    REPLY_IN,
+};
 
 use kinect2_sim::device::Options;
 
@@ -143,19 +147,36 @@ impl Talk {
         self.say(&bytes).unwrap();
     }
 
-    /// Does what makes the sensor send depth, and takes the answers.
+    /// Does what makes the sensor send depth.
     fn start(&mut self) {
         self.control(1, Setup::RESUME.to_bytes());
-        for (index, command) in [Sensor::InitStreams, Sensor::Streaming(true)].into_iter().enumerate() {
-            let (bytes, length) = command.to_bytes(index as u32);
-            self.send(2, &bytes[..length]);
-            self.read(3, 16);
-            // SET_INTERFACE(1, 1), once; twice does no harm.
-            self.control(4, [1, 11, 1, 0, 1, 0, 0, 0]);
+        self.answer();
+        for _ in 0..10 {
+            self.command(Sensor::Status);
+        }
+        self.command(Sensor::InitStreams);
+        // SET_INTERFACE(1, 1).
+        self.control(1, [1, 11, 1, 0, 1, 0, 0, 0]);
+        self.answer();
+        self.command(Sensor::Streaming(true));
+    }
+
+    /// Sends a command and takes what comes for it.
+    fn command(&mut self, command: Sensor) {
+        let (bytes, length) = command.to_bytes(0);
+        self.send(1, &bytes[..length]);
+        let mut expected = 1;
+        for (sequence, length) in [(2, command.reply_max()), (3, 16)] {
+            if length > 0 {
+                self.read(sequence, u32::try_from(length).unwrap());
+                expected += 1;
+            }
         }
         self.wait(100 * MILLISECOND);
-        for answer in self.answers() {
-            assert!(matches!(answer, Answer::Submitted { status: 0, .. }), "{answer:?}");
+        let answers = self.answers();
+        assert_eq!(answers.len(), expected, "{command}: {answers:?}");
+        for answer in answers {
+            assert!(matches!(answer, Answer::Submitted { status: 0, .. }), "{command}: {answer:?}");
         }
     }
 }
@@ -289,40 +310,105 @@ fn depth_that_is_held_back_can_be_taken_back() {
     assert!(!answers.iter().any(|answer| matches!(answer, Answer::Submitted { sequence: 159, .. })));
 }
 
+/// Follows the stream and panics if a byte of it is missing or wrong.
+#[derive(Default)]
+struct Checker {
+    /// Bytes of the sub-image so far.
+    rows: Vec<u8>,
+    sub_images: u32,
+}
+
+impl Checker {
+    fn take(&mut self, host: &Host, data: &[u8], packets: &[(u32, i32)]) {
+        let mut rest = data;
+        for (actual, status) in packets {
+            assert_eq!(*status, 0);
+            let (packet, behind) = rest.split_at(*actual as usize);
+            rest = behind;
+            if packet.len() != LAST_PACKET_BYTES {
+                self.rows.extend_from_slice(packet);
+                continue;
+            }
+            let (rows, footer) = packet.split_at(LAST_PACKET_BYTES - FOOTER_BYTES);
+            self.rows.extend_from_slice(rows);
+            let footer = Footer::from_bytes(footer.try_into().unwrap());
+            let number = footer.subsequence as usize;
+            assert_eq!(footer.subsequence, self.sub_images % 10);
+            let sent =
+                &host.device().frame_of(footer.sequence)[number * SUB_IMAGE_BYTES..][..SUB_IMAGE_BYTES];
+            assert!(self.rows == sent, "sub-image {number} of frame {}", footer.sequence);
+            self.rows.clear();
+            self.sub_images += 1;
+        }
+        assert!(rest.is_empty());
+    }
+}
+
 #[test]
 fn on_demand_no_interval_is_faster_than_on_a_wire_and_none_is_lost() {
     let mut talk = Talk::imported(Pace::Demand);
     talk.start();
+    let mut checker = Checker::default();
     let mut next = 100;
-    let mut taken = 0;
-    let mut bytes = 0;
-    while next < 160 {
+    for _ in 0..60 {
         talk.depth(next).unwrap();
         next += 1;
     }
-    // A client that gives each transfer again at once.
-    let second = talk.now + Duration::from_secs(1);
-    let mut steps = 0;
-    while talk.now < second {
-        steps += talk.wait(MILLISECOND);
-        for answer in talk.answers() {
-            let Answer::Submitted { status: 0, data, packets, .. } = answer else { panic!() };
-            assert_eq!(packets.len(), 8);
-            bytes += data.len();
-            taken += 1;
-            talk.depth(next).unwrap();
-            next += 1;
+    // A client that gives each transfer again at once; one that is away for a minute; and one that is back.
+    for (again, time) in [(true, 1), (false, 60), (true, 1)] {
+        let end = talk.now + Duration::from_secs(time);
+        let (mut taken, mut steps) = (0, 0);
+        while talk.now < end {
+            steps += talk.wait(MILLISECOND);
+            for answer in talk.answers() {
+                let Answer::Submitted { status: 0, data, packets, .. } = answer else { panic!() };
+                assert_eq!(packets.len(), 8);
+                checker.take(&talk.host, &data, &packets);
+                taken += 1;
+                if again {
+                    talk.depth(next).unwrap();
+                    next += 1;
+                }
+            }
+        }
+        assert!(steps < 2200, "{steps} wake-ups");
+        if again {
+            assert!((1000..=1060).contains(&taken), "{taken} transfers in a second");
+        } else {
+            assert_eq!(taken, 60, "only what was in flight");
+            for _ in 0..60 {
+                talk.depth(next).unwrap();
+                next += 1;
+            }
         }
     }
-    assert!((1000..=1060).contains(&taken), "{taken} transfers in a second");
-    assert!(steps < 2200, "{steps} wake-ups in a second");
-    let frames = bytes as f64 / (10.0 * 298_648.0);
-    assert!((29.0..=32.0).contains(&frames), "{frames} frames in a second");
+    assert!((590..=660).contains(&checker.sub_images), "{} sub-images", checker.sub_images);
+}
 
-    // A client that stops for a minute finds the stream where it left it: a minute is 1,800 frames, of 267 intervals.
-    talk.wait(Duration::from_secs(60));
-    let late = talk.answers().len();
-    assert_eq!(late, 60, "only what was in flight");
+#[test]
+fn in_real_time_a_client_that_is_away_loses_what_was_sent_meanwhile() {
+    let mut talk = Talk::imported(Pace::RealTime);
+    talk.start();
+    let mut seen = Vec::new();
+    for second in 0..3_u32 {
+        for index in 0..60 {
+            talk.depth(100 + 60 * second + index).unwrap();
+        }
+        talk.wait(Duration::from_secs(1));
+        for answer in talk.answers() {
+            let Answer::Submitted { status: 0, data, packets, .. } = answer else { panic!() };
+            let last = packets.iter().rposition(|(actual, _)| *actual as usize == LAST_PACKET_BYTES);
+            let end: u32 = packets[..last.map_or(0, |last| last + 1)].iter().map(|(actual, _)| actual).sum();
+            if let Some(start) = (end as usize).checked_sub(FOOTER_BYTES) {
+                let footer = &data[start..start + FOOTER_BYTES];
+                seen.push(Footer::from_bytes(footer.try_into().unwrap()).sequence);
+            }
+        }
+    }
+    // 60 ms of each second are at most three frames of thirty.
+    assert!(seen.first().is_some_and(|first| seen.last().is_some_and(|last| last - first > 50)), "{seen:?}");
+    seen.dedup();
+    assert!(seen.len() <= 9, "{seen:?}");
 }
 
 #[test]
