@@ -260,7 +260,7 @@ impl Bus {
         state.check(address, now)?;
         let interface = number(interface)?;
         state.claimed(handle, interface)?;
-        state.host.set_interface(interface, number(alternate)?, now).map_err(error)?;
+        state.host.set_interface(interface, number(alternate)?, now).map_err(lookup)?;
         self.changed.notify_all();
         Ok(())
     }
@@ -270,7 +270,7 @@ impl Bus {
         let mut state = self.lock();
         let now = self.now();
         state.check(address, now)?;
-        state.host.clear_halt(endpoint, now).map_err(error)
+        state.host.clear_halt(endpoint, now).map_err(lookup)
     }
 
     /// Whether any interface is claimed.
@@ -288,25 +288,29 @@ impl Bus {
         result
     }
 
-    /// Releases what a handle has claimed and forgets its transfers; answers how many of these were in flight.
-    pub(crate) fn close(&self, handle: u64) -> usize {
+    /// Releases what a handle has claimed, and forgets its transfers; answers the tokens of these.
+    pub(crate) fn close(&self, handle: u64) -> Vec<usize> {
         let mut state = self.lock();
         let now = self.now();
-        let ids: Vec<u64> = state.flights.iter().filter(|f| f.handle == handle).map(|f| f.id).collect();
-        for id in &ids {
-            state.host.cancel(*id, now);
+        let flights = mem::take(&mut state.flights);
+        let (its, others): (Vec<Flight>, _) = flights.into_iter().partition(|flight| flight.handle == handle);
+        state.flights = others;
+        for flight in &its {
+            state.host.cancel(flight.id, now);
         }
-        state.flights.retain(|flight| flight.handle != handle);
-        state.done.retain(|(flight, _)| flight.handle != handle);
+        let done = mem::take(&mut state.done);
+        let (over, others): (Vec<_>, _) = done.into_iter().partition(|(flight, _)| flight.handle == handle);
+        state.done = others.into();
         let claims = mem::take(&mut state.claims);
-        let (its, others) = claims.into_iter().partition(|(_, owner)| *owner == handle);
+        let (claimed, others): (Vec<_>, _) = claims.into_iter().partition(|(_, owner)| *owner == handle);
         state.claims = others;
-        for (interface, _) in Vec::<(u8, u64)>::from_iter(its) {
+        for (interface, _) in claimed {
             // Of a device that is gone there is nothing to release.
             let _ = state.host.release(interface, now);
         }
         self.changed.notify_all();
-        ids.len()
+        let flights = its.into_iter().chain(over.into_iter().map(|(flight, _)| flight));
+        flights.filter_map(|flight| Some(flight.owner?.token)).collect()
     }
 
     fn now(&self) -> Duration {
@@ -493,6 +497,11 @@ fn error(fault: Fault) -> Error {
         Fault::NoBandwidth => Error::Other,
         Fault::Error | Fault::Missed | Fault::Cancelled => Error::Io,
     }
+}
+
+/// The same for what a kernel looks up in the descriptors before it asks the device.
+fn lookup(fault: Fault) -> Error {
+    if fault == Fault::Stall { Error::NotFound } else { error(fault) }
 }
 
 /// Another one after each plugging in. 1 is the hub's.

@@ -393,8 +393,14 @@ pub unsafe extern "C" fn libusb_close(handle: *mut Handle) {
         // SAFETY: made by `libusb_open`, given back once.
         let handle = unsafe { Box::from_raw(handle) };
         let lost = handle.bus().close(handle.id);
-        if lost > 0 {
-            eprintln!("kinect2-sim-libusb: closed with {lost} transfers in flight");
+        if !lost.is_empty() {
+            eprintln!("kinect2-sim-libusb: closed with {} transfers in flight", lost.len());
+        }
+        for token in lost {
+            // SAFETY: a transfer in flight is not freed; it is the caller's again.
+            unsafe {
+                (*Block::of(ptr::with_exposed_provenance_mut(token))).flight.store(0, Ordering::Release);
+            }
         }
     }
 }

@@ -115,7 +115,6 @@ pub struct Counters {
 }
 
 /// The command channel of one sensor.
-#[derive(Debug)]
 pub struct Channel {
     state: State,
     /// Number of the next command.
@@ -354,6 +353,17 @@ impl Channel {
 impl Default for Channel {
     fn default() -> Self {
         Channel::new()
+    }
+}
+
+impl fmt::Debug for Channel {
+    /// Without the replies: they are long.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Channel")
+            .field("state", &self.state)
+            .field("sequence", &self.sequence)
+            .field("counters", &self.counters)
+            .finish_non_exhaustive()
     }
 }
 

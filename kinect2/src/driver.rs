@@ -19,6 +19,7 @@ mod tests;
 mod trouble;
 mod watchdog;
 
+use std::fmt;
 use std::time::Duration;
 
 pub use action::{Action, Done, Failure};
@@ -33,7 +34,6 @@ use plan::{Plan, Undo};
 use watchdog::{Alarm, Watchdog, back_off};
 
 /// The driver of one sensor.
-#[derive(Debug)]
 pub struct Driver {
     /// The sensor that is wanted.
     serial: Option<String>,
@@ -664,6 +664,22 @@ impl Driver {
     fn end(&mut self) {
         self.flight = None;
         self.phase = Phase::ShutDown;
+    }
+}
+
+impl fmt::Debug for Driver {
+    /// Without what the sensor has said of itself: it is long.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Driver")
+            .field("phase", &self.phase)
+            .field("flight", &self.flight)
+            .field("then", &self.then)
+            .field("end_by", &self.end_by)
+            .field("trouble", &self.trouble)
+            .field("failures", &self.failures)
+            .field("counters", &self.counters)
+            .field("channel", &self.channel)
+            .finish_non_exhaustive()
     }
 }
 

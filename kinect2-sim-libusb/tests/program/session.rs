@@ -5,6 +5,7 @@
 use std::cell::{Cell, RefCell};
 use std::ffi::{c_int, c_uint, c_void};
 use std::ptr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use kinect2::protocol::{
@@ -15,13 +16,27 @@ use kinect2_sim::host::Pace;
 use kinect2_sim_libusb::abi::{ConfigDescriptor, DeviceDescriptor, Error, IsoPacket, Transfer, kind};
 use kinect2_sim_libusb::exports::*;
 
-/// A session, and the sensor opened in it if it was there.
+/// A session's context; ended with the last that uses it.
+pub(crate) struct Library(*mut Context);
+
+impl Drop for Library {
+    fn drop(&mut self) {
+        // SAFETY: made by the library, and not used after this.
+        unsafe { libusb_exit(self.0) };
+    }
+}
+
+/// The sensor opened in a session.
 pub(crate) struct Session {
-    pub(crate) context: *mut Context,
+    library: Arc<Library>,
     pub(crate) handle: *mut Handle,
 }
 
 // SAFETY: libusb's functions may be called from any thread; nothing here relies on more.
+unsafe impl Send for Library {}
+// SAFETY: likewise.
+unsafe impl Sync for Library {}
+// SAFETY: likewise.
 unsafe impl Send for Session {}
 // SAFETY: likewise.
 unsafe impl Sync for Session {}
@@ -29,10 +44,9 @@ unsafe impl Sync for Session {}
 impl Session {
     /// Opens the only sensor on a bus of its own.
     pub(crate) fn open(options: Options, pace: Pace) -> Self {
-        let mut session =
-            Session { context: kinect2_sim_libusb::context(options, pace), handle: ptr::null_mut() };
-        session.handle = session.reopen().expect("one sensor, to be opened");
-        session
+        let library = Arc::new(Library(kinect2_sim_libusb::context(options, pace)));
+        let none = Session { library, handle: ptr::null_mut() };
+        none.reopen().expect("one sensor, to be opened")
     }
 
     /// With both interfaces claimed.
@@ -43,13 +57,13 @@ impl Session {
     }
 
     /// Opens the sensor once more.
-    pub(crate) fn reopen(&self) -> Result<*mut Handle, c_int> {
+    pub(crate) fn reopen(&self) -> Result<Session, c_int> {
         self.with_list(|devices| {
             let device = *devices.first().ok_or(Error::NoDevice.code())?;
             let mut handle = ptr::null_mut();
             // SAFETY: a device of the list, which lasts until after this.
             match unsafe { libusb_open(device, &raw mut handle) } {
-                0 => Ok(handle),
+                0 => Ok(Session { library: Arc::clone(&self.library), handle }),
                 code => Err(code),
             }
         })
@@ -60,7 +74,7 @@ impl Session {
         let mut list = ptr::null_mut();
         // SAFETY: the context is there until this is dropped; the list is as long as said, and freed once.
         unsafe {
-            let count = libusb_get_device_list(self.context, &raw mut list);
+            let count = libusb_get_device_list(self.library.0, &raw mut list);
             let count = usize::try_from(count).expect("no error");
             assert!((*list.add(count)).is_null(), "the list ends with NULL");
             let result = with(std::slice::from_raw_parts(list, count));
@@ -148,12 +162,12 @@ impl Session {
 
     /// Answers the code and how many bytes there were.
     pub(crate) fn bulk(&self, endpoint: u8, data: &mut [u8], timeout: c_uint) -> (c_int, usize) {
-        let mut actual = -1;
+        let mut actual = 0;
         let (at, length) = (data.as_mut_ptr(), c_int::try_from(data.len()).expect("short"));
         // SAFETY: the handle is open, the buffer as long as said.
         let code =
             unsafe { libusb_bulk_transfer(self.handle, endpoint, at, length, &raw mut actual, timeout) };
-        (code, usize::try_from(actual).expect("set"))
+        (code, usize::try_from(actual).expect("not negative"))
     }
 
     /// A command, its reply, its completion.
@@ -202,26 +216,14 @@ impl Session {
             tv_usec: timeout.subsec_micros().into(),
         };
         // SAFETY: the context is there until this is dropped.
-        unsafe { libusb_handle_events_timeout_completed(self.context, &raw mut timeout, ptr::null_mut()) }
-    }
-}
-
-impl Session {
-    /// For a second handle in another's session.
-    pub(crate) fn close_handle_only(self) {
-        // SAFETY: the handle is open, and not used after this.
-        unsafe { libusb_close(self.handle) };
-        std::mem::forget(self);
+        unsafe { libusb_handle_events_timeout_completed(self.library.0, &raw mut timeout, ptr::null_mut()) }
     }
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
-        // SAFETY: made by the functions that go with these, and not used after this.
-        unsafe {
-            libusb_close(self.handle);
-            libusb_exit(self.context);
-        }
+        // SAFETY: opened by the library or NULL, and not used after this.
+        unsafe { libusb_close(self.handle) };
     }
 }
 
@@ -341,6 +343,11 @@ impl<'a> Pool<'a> {
     pub(crate) fn cancel(&self, number: usize) -> c_int {
         // SAFETY: a transfer of the pool.
         unsafe { libusb_cancel_transfer(self.transfers[number]) }
+    }
+
+    /// Says that nothing is in flight because the handle was closed.
+    pub(crate) fn rest_by_closing(&self) {
+        self.shared.in_flight.set(0);
     }
 
     pub(crate) fn in_flight(&self) -> usize {

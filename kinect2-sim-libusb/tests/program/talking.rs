@@ -18,13 +18,13 @@ fn an_interface_is_claimed_by_one_handle() {
     assert_eq!(first.release(1), Error::NotFound.code());
     assert_eq!((first.claim(1), first.claim(1)), (0, 0), "twice by the same does no harm");
     assert_eq!(first.claim(9), Error::NotFound.code());
-    let second = Session { context: first.context, handle: first.reopen().unwrap() };
+    let second = first.reopen().unwrap();
     assert_eq!(second.claim(1), Error::Busy.code());
     assert_eq!(first.release(1), 0);
     assert_eq!(second.claim(1), 0);
     assert_eq!(second.set_interface(1, 1), 0);
     assert_eq!(second.set_interface(1, 7), Error::NotFound.code());
-    second.close_handle_only();
+    drop(second);
     assert_eq!(first.claim(1), 0, "closing releases");
 }
 

@@ -953,22 +953,30 @@ fn every_transfer_comes_back(faults: &str, pace: Pace, steps: &[Step]) {
             }
             other => {
                 match *other {
-                    Step::Cancel(last) => drop(bench.host.cancel(bench.id.saturating_sub(last), now)),
+                    Step::Cancel(last) => {
+                        let _ = bench.host.cancel(bench.id.saturating_sub(last), now);
+                    }
                     Step::Pass(micros) => bench.now += Duration::from_micros(micros),
                     Step::Setting(interface, alternate) => {
-                        drop(bench.host.set_interface(interface, alternate, now));
+                        let _ = bench.host.set_interface(interface, alternate, now);
                     }
-                    Step::Reset => drop(bench.host.reset(now)),
+                    Step::Reset => {
+                        let _ = bench.host.reset(now);
+                    }
                     Step::Unplug => bench.host.unplug(now),
                     Step::Plug => bench.host.plug(now),
-                    Step::Claim(interface) => drop(bench.host.claim(interface, now)),
-                    Step::Release(interface) => drop(bench.host.release(interface, now)),
+                    Step::Claim(interface) => {
+                        let _ = bench.host.claim(interface, now);
+                    }
+                    Step::Release(interface) => {
+                        let _ = bench.host.release(interface, now);
+                    }
                     _ => {
                         for request in [0x16_u32; 5].into_iter().chain([0x09, 0x2B]) {
                             let parameter = if request == 0x16 { 0x0009_0000 } else { 1 };
                             let words = [0x0602_2009, 0, 4, request, 0, parameter].map(u32::to_le_bytes);
                             if request == 0x2B {
-                                drop(bench.host.set_interface(1, 1, now));
+                                let _ = bench.host.set_interface(1, 1, now);
                             }
                             let sent = bench.transfer(|transfer, id| {
                                 transfer.prepare_bulk(id, COMMAND_OUT, 24);

@@ -31,29 +31,28 @@ fn streams(faults: &str) -> Bench {
 fn a_sensor_lives_from_its_first_reset_to_its_last_command() {
     let mut bench = Bench::new("");
     bench.run_frames(60);
-    assert!(bench.now < ms(3500), "60 frames after {:?}", bench.now);
+    assert!(bench.now() < ms(3500), "60 frames after {:?}", bench.now());
     let first = bench.sequences[0];
     let expected: Vec<_> = (first..first + 60).collect();
     assert_eq!(bench.sequences, expected, "not one is missing");
-    assert_eq!(bench.driver.identity().expect("it has told").serial.as_str(), bench.host.device().serial());
-    assert_eq!(bench.driver.identity().expect("it has told").firmware.to_string(), "4.0.3912.0");
+    let identity = *bench.driver.identity().expect("it has told");
+    assert_eq!(identity.serial.as_str(), bench.host().device().serial());
+    assert_eq!(identity.firmware.to_string(), "4.0.3912.0");
     assert_eq!(bench.troubles, [""; 0]);
     let counters = *bench.driver.counters();
     assert_eq!((counters.opened, counters.started, counters.timeouts), (1, 1, 0));
     assert_eq!((counters.optional_failures, counters.unexpected), (0, 0));
 
-    bench.driver.shut_down(bench.now);
+    bench.driver.shut_down(bench.now());
     bench.run(ms(500));
     assert_eq!(bench.state(), State::ShutDown);
-    assert!(!bench.host.device().is_streaming());
+    assert!(!bench.host().device().is_streaming());
     assert_eq!(bench.driver.counters().stop_failures, 0);
-    assert_eq!(bench.host.pending(), 0);
+    assert_eq!(bench.host().pending(), 0);
     let mut status = [0; 2];
-    assert_eq!(
-        bench.host.control(bench::GET_STATUS, &mut status, bench.now),
-        Ok(2),
-        "it is there for the next"
-    );
+    let now = bench.now();
+    let answer = bench.host().control(bench::GET_STATUS, &mut status, now);
+    assert_eq!(answer, Ok(2), "it is there for the next");
 }
 
 #[test]
@@ -97,14 +96,16 @@ fn a_sensor_may_be_unplugged_as_often_as_one_likes() {
     for time in 1..=20 {
         // At another step of its start each time.
         bench.run(ms(1700 + 31 * time));
-        bench.host.unplug(bench.now);
+        let now = bench.now();
+        bench.host().unplug(now);
         bench.run(ms(1500));
         assert_eq!(bench.trouble().map(Trouble::word), Some("not_found"));
-        bench.host.plug(bench.now);
+        let now = bench.now();
+        bench.host().plug(now);
     }
     bench.run_frames(30);
     assert!(bench.driver.counters().disconnects <= 20);
-    assert_eq!(bench.host.counters().queue_ran_dry, 0);
+    assert_eq!(bench.host().counters().queue_ran_dry, 0);
 }
 
 #[test]
@@ -181,7 +182,7 @@ fn shutting_down_takes_half_a_second_at_most_whatever_goes_wrong() {
         for at in [100, 270, 400, 700, 1000, 1230, 1300] {
             let mut bench = Bench::new(faults);
             bench.run(ms(at));
-            bench.driver.shut_down(bench.now);
+            bench.driver.shut_down(bench.now());
             bench.run(ms(500));
             assert_eq!(bench.state(), State::ShutDown, "{faults:?} at {at} ms");
         }

@@ -1,5 +1,7 @@
 //! What the driver and the owner of the descriptor say to each other.
 
+use std::fmt;
+
 use super::Trouble;
 use crate::depth::TablesError;
 use crate::protocol::Setup;
@@ -8,7 +10,7 @@ use crate::protocol::Setup;
 ///
 /// Each is answered by one [`Done`], except [`Action::Cancel`], which has none of its own. Only [`Action::Cancel`] and
 /// [`Action::Close`] may come while another is in flight.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Eq, PartialEq)]
 pub enum Action<'a> {
     /// Job: find the sensor, diagnose, open, reset, find it again by its serial number if it came back as another,
     /// claim both interfaces, choose alternate setting 0. [`Done::Opened`], or closed again and [`Done::Failed`].
@@ -45,6 +47,25 @@ pub enum Action<'a> {
     StartStream,
     /// Discard all isochronous transfers; done when all have come back, or 500 ms are over.
     StopStream,
+}
+
+impl fmt::Debug for Action<'_> {
+    /// Without the replies of [`Action::Prepare`]: they are long.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Action::Open { serial } => f.debug_struct("Open").field("serial", serial).finish(),
+            Action::Alternate(alternate) => f.debug_tuple("Alternate").field(alternate).finish(),
+            Action::ClearHalt(endpoint) => f.debug_tuple("ClearHalt").field(endpoint).finish(),
+            Action::Prepare { .. } => f.debug_struct("Prepare").finish_non_exhaustive(),
+            Action::Close => f.write_str("Close"),
+            Action::Control(setup) => f.debug_tuple("Control").field(setup).finish(),
+            Action::Send(bytes) => f.debug_tuple("Send").field(bytes).finish(),
+            Action::Receive { max } => f.debug_struct("Receive").field("max", max).finish(),
+            Action::Cancel => f.write_str("Cancel"),
+            Action::StartStream => f.write_str("StartStream"),
+            Action::StopStream => f.write_str("StopStream"),
+        }
+    }
 }
 
 /// How an action ended.
