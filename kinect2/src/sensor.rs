@@ -165,6 +165,7 @@ impl Sensor {
     /// A frame that is not asked for before the next turn is lost, and only that.
     pub fn turn(&mut self, now: Duration) -> Turn {
         self.frame = false;
+        self.hands.look_at_clock(now);
         if let Some(info) = self.packets(now) {
             return Turn::Frame(info);
         }
@@ -174,7 +175,7 @@ impl Sensor {
         }
         let mut turn = Turn::More;
         for _ in 0..REAP_MAX {
-            match self.hands.reap() {
+            match self.hands.reap(now) {
                 Reaped::Depth(urb) => {
                     if let Some(info) = self.depth(urb, now) {
                         return Turn::Frame(info);
@@ -295,8 +296,9 @@ impl Sensor {
         &self.hands.counters
     }
 
-    /// Isochronous transfers that were still pending at the emptiest moment since the stream was started, at least: when
-    /// turns are late, those that completed meanwhile are counted as if it had been at once.
+    /// Isochronous transfers that still waited for packets at the emptiest moment since the stream was started: those that
+    /// had come back, by the clock at the begin of each turn and by how many were then reaped, and those refused are not
+    /// among them.
     #[must_use]
     pub fn queue_low(&self) -> usize {
         self.hands.queue_low
@@ -378,8 +380,8 @@ impl Sensor {
     }
 }
 
-/// Most transfers that one turn reaps: eight milliseconds of the stream.
-pub const REAP_MAX: usize = 64;
+/// Most transfers that one turn reaps: 16 ms of the stream in transfers of 8 packets, decoded in a third of that time.
+pub const REAP_MAX: usize = 16;
 /// Most transfers in the queue: a second of the stream in transfers of 8 packets.
 const MAX_TRANSFERS: usize = 1024;
 /// More steps than the driver ever takes without waiting; a bound all the same.

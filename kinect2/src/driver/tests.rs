@@ -1021,6 +1021,8 @@ fn replies_too_short_say_nothing() {
 
 #[derive(Clone, Debug)]
 enum Throw {
+    /// What a sensor without a fault would answer.
+    Right,
     Next,
     Ok,
     Opened(u32),
@@ -1046,6 +1048,7 @@ fn throws() -> impl Strategy<Value = Throw> {
         Failure::BadTables(TablesError::P0Length(1)),
     ]);
     prop_oneof![
+        500 => Just(Throw::Right),
         8 => Just(Throw::Next),
         8 => Just(Throw::Ok),
         2 => prop::sample::select(vec![0, 480, 5000]).prop_map(Throw::Opened),
@@ -1071,26 +1074,72 @@ proptest! {
         let mut now = secs(1);
         let mut driver = Driver::new(None, now);
         let mut flight: Option<Act> = None;
-        let mut sequence = 0;
-        let mut ends = None;
+        let (mut sequence, mut ends) = (0, None);
+        // The command in work, whether its data have been read, and whether its completion is still to come.
+        let (mut command, mut has_data, mut is_open, mut cancelled) = ((0, 0), false, false, false);
+        let mut small = vec![0; 512];
+        for (at, value) in [365.0_f32, 365.0, 0.0, 254.0, 205.0].iter().enumerate() {
+            small[4 * at..4 * at + 4].copy_from_slice(&value.to_le_bytes());
+        }
+        small[0] |= 1;
+        let p0 = vec![1; P0_REPLY_MIN];
         for (at, throw) in throws.into_iter().enumerate() {
             if shut_down_at == Some(at) {
                 driver.shut_down(now);
                 ends = Some(now + ms(500));
             }
+            let before = now;
             let answers = |driver: &mut Driver, flight: &mut Option<Act>, done: Done<'_>| {
                 if let Some(act) = flight.take() {
-                    driver.done(done, now);
+                    driver.done(done, before);
                     // The answer of what a close has ended does not end the close.
                     if act == Act::Close && !matches!(done, Done::Ok | Done::Failed(_)) {
                         *flight = Some(act);
                     }
                 } else {
-                    driver.done(done, now);
+                    driver.done(done, before);
                 }
             };
             match throw {
                 Throw::Next => {}
+                Throw::Right => {
+                    let completion = Completion { sequence, rest: [0, 0] }.to_bytes();
+                    let done = match &flight {
+                        None => {
+                            driver.completion(now);
+                            driver.frame(now);
+                            now += ms(30);
+                            None
+                        }
+                        _ if cancelled => Some(Done::Cancelled),
+                        Some(Act::Open(_)) => Some(Done::Opened { serial: SERIAL, speed_mbit: 5000 }),
+                        Some(Act::Receive(_)) if !is_open => {
+                            now = driver.deadline().unwrap_or(now).max(now);
+                            None
+                        }
+                        Some(Act::Receive(_)) => {
+                            let length = match command {
+                                (0x02, _) => 512,
+                                (0x14, _) | (0x22, 3) => 92,
+                                (0x22, 1) => 128,
+                                (0x16, _) => 4,
+                                _ => 0,
+                            };
+                            if command == (0x22, 2) && !std::mem::replace(&mut has_data, true) {
+                                Some(Done::Received(&p0))
+                            } else if length > 0 && !std::mem::replace(&mut has_data, true) {
+                                Some(Done::Received(&small[..length]))
+                            } else {
+                                is_open = false;
+                                Some(Done::Received(&completion))
+                            }
+                        }
+                        Some(_) => Some(Done::Ok),
+                    };
+                    if let Some(done) = done {
+                        answers(&mut driver, &mut flight, done);
+                    }
+                }
                 // Mostly what fits.
                 Throw::Ok => {
                     let done = match &flight {
@@ -1122,14 +1171,20 @@ proptest! {
                 prop_assert!(turn < 5, "it spins");
                 let Some(act) = driver.next(now).map(Act::from) else { break };
                 match (&act, &flight) {
-                    (Act::Cancel, Some(Act::Control(_) | Act::Send(_) | Act::Receive(_))) => continue,
+                    (Act::Cancel, Some(Act::Control(_) | Act::Send(_) | Act::Receive(_))) => {
+                        cancelled = true;
+                        continue;
+                    }
                     (Act::Cancel, _) => prop_assert!(false, "nothing to cancel"),
                     (Act::Close, _) | (_, None) => {}
                     (act, flight) => prop_assert!(false, "{act:?} while {flight:?}"),
                 }
                 if let Act::Send(bytes) = &act {
                     sequence = u32::from(bytes[4]);
+                    command = (bytes[12], bytes.get(20).copied().unwrap_or_default());
+                    (has_data, is_open) = (false, true);
                 }
+                cancelled = false;
                 flight = Some(act);
             }
             let state = driver.state();

@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use super::job::{Job, Jobs, Outcome};
 use super::{Counters, Settings};
 use crate::driver::{Action, Done, Failure};
-use crate::protocol::{COMMAND_MAX, COMMAND_OUT, DEPTH_IN, PACKET_BYTES, PAGE_MAX, REPLY_IN};
+use crate::protocol::{COMMAND_MAX, COMMAND_OUT, DEPTH_IN, INTERVAL_US, PACKET_BYTES, PAGE_MAX, REPLY_IN};
 use crate::stream::Target;
 use crate::usbfs::{Node, Refused, Ticket, Urb};
 
@@ -37,9 +37,12 @@ pub(super) struct Hands {
     pub(super) streaming: bool,
     /// When the idle ones are submitted again, if something was refused.
     retry: Option<Duration>,
-    /// Isochronous transfers reaped since the last time that there were none, and how many were pending then.
-    backlog: usize,
-    pending_before: usize,
+    /// When nothing was left to be reaped last, and isochronous transfers reaped since.
+    drained: Duration,
+    reaped: usize,
+    /// Most transfers that had to be waiting to be reaped at a time since then, by the clock, and `reaped` at that time.
+    late: usize,
+    reaped_before: usize,
     pub(super) queue_low: usize,
     pub(super) counters: Counters,
 }
@@ -85,8 +88,10 @@ impl Hands {
             idle: VecDeque::with_capacity(settings.transfers),
             streaming: false,
             retry: None,
-            backlog: 0,
-            pending_before: 0,
+            drained: Duration::ZERO,
+            reaped: 0,
+            late: 0,
+            reaped_before: 0,
             queue_low: settings.transfers,
             counters: Counters::default(),
             settings,
@@ -240,7 +245,7 @@ impl Hands {
     fn start_stream(&mut self, now: Duration) -> Done<'static> {
         self.streaming = true;
         self.queue_low = self.settings.transfers;
-        self.backlog = 0;
+        self.drained(now);
         self.retry = None;
         for _ in 0..self.idle.len() {
             if let Some(urb) = self.idle.pop_front()
@@ -296,23 +301,37 @@ impl Hands {
         false
     }
 
-    pub(super) fn reap(&mut self) -> Reaped {
-        let pending = self.depth_pending();
+    /// Asks the clock how many transfers must have come back that were not reaped; called before reaping.
+    pub(super) fn look_at_clock(&mut self, now: Duration) {
+        let since = now.saturating_sub(self.drained).as_micros();
+        let one = INTERVAL_US as usize * self.settings.packets;
+        let back = usize::try_from(since).unwrap_or(usize::MAX) / one;
+        let late = back.saturating_sub(self.reaped);
+        if late > self.late {
+            (self.late, self.reaped_before) = (late, self.reaped);
+        }
+    }
+
+    fn drained(&mut self, now: Duration) {
+        (self.drained, self.reaped, self.late, self.reaped_before) = (now, 0, 0, 0);
+    }
+
+    pub(super) fn reap(&mut self, now: Duration) -> Reaped {
         let Some(node) = self.node.as_mut().filter(|_| !self.gone) else { return Reaped::Nothing };
         match node.reap() {
             Ok(Some(urb)) if urb.endpoint() == DEPTH_IN => {
-                if self.backlog == 0 {
-                    self.pending_before = pending;
-                }
-                self.backlog += 1;
+                self.reaped += 1;
                 if self.streaming {
-                    self.queue_low = self.queue_low.min(self.pending_before.saturating_sub(self.backlog));
+                    // The clock may be wrong, for transfers may not have come; but these did.
+                    let waited = self.late.min(self.reaped - self.reaped_before);
+                    let queue = self.settings.transfers.saturating_sub(self.idle.len() + waited);
+                    self.queue_low = self.queue_low.min(queue);
                 }
                 Reaped::Depth(urb)
             }
             Ok(Some(urb)) => Reaped::Command(urb),
             Ok(None) => {
-                self.backlog = 0;
+                self.drained(now);
                 Reaped::Nothing
             }
             Err(Errno::EFAULT) => {

@@ -68,7 +68,7 @@ impl World {
 
     /// What the command came to, once it can be reaped.
     fn ended(&mut self) -> String {
-        let Reaped::Command(urb) = self.hands.reap() else { return "pending".to_owned() };
+        let Reaped::Command(urb) = self.hands.reap(NOW) else { return "pending".to_owned() };
         let mut result = String::new();
         self.hands.command_done(urb, |done| result = text(done));
         result
@@ -77,7 +77,7 @@ impl World {
     /// Reaps isochronous transfers and resubmits them; how many.
     fn turn_over(&mut self) -> usize {
         let mut count = 0;
-        while let Reaped::Depth(urb) = self.hands.reap() {
+        while let Reaped::Depth(urb) = self.hands.reap(NOW) {
             count += 1;
             self.hands.resubmit(urb);
         }
@@ -233,12 +233,23 @@ fn transfers_go_round_in_order() {
     };
     let first = order(&world);
     assert_eq!(first.len(), 4);
+    world.hands.look_at_clock(NOW + Duration::from_micros(999));
     for _ in 0..3 {
         assert!(world.kernel.state().finish_iso(vec![(0, vec![1; 100]), (0, vec![])]));
     }
     assert_eq!(world.turn_over(), 3);
     assert_eq!(order(&world), [first[3], first[0], first[1], first[2]]);
     assert_eq!(world.hands.queue_low, 1);
+}
+
+#[test]
+fn a_pause_of_the_sensor_is_not_taken_for_a_late_loop() {
+    let mut world = World::opened();
+    assert_eq!(world.perform(Action::StartStream), "Ok");
+    world.hands.look_at_clock(NOW + Duration::from_secs(1));
+    assert!(world.kernel.state().finish_iso(vec![]));
+    assert_eq!(world.turn_over(), 1);
+    assert_eq!(world.hands.queue_low, 3);
 }
 
 #[test]
@@ -324,7 +335,7 @@ fn a_sensor_that_is_gone_ends_the_command_and_says_so_once() {
     world.kernel.unplug();
     let (mut depth, mut commands) = (0, Vec::new());
     loop {
-        match world.hands.reap() {
+        match world.hands.reap(NOW) {
             Reaped::Depth(urb) => {
                 depth += 1;
                 assert_eq!(urb.status(), Err(Errno::ESHUTDOWN));
@@ -337,7 +348,7 @@ fn a_sensor_that_is_gone_ends_the_command_and_says_so_once() {
     }
     assert_eq!((depth, commands), (4, vec!["Gone".to_owned()]));
     world.hands.gone(|done| panic!("told already: {}", text(done)));
-    assert!(matches!(world.hands.reap(), Reaped::Nothing));
+    assert!(matches!(world.hands.reap(NOW), Reaped::Nothing));
     assert_eq!(world.perform(Action::Close), "Ok");
     assert_eq!(world.perform(Action::Close), "Ok");
     assert_eq!(world.perform(Action::Alternate(0)), "Gone");
