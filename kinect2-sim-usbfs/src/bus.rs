@@ -5,6 +5,7 @@
 //! - Of an isochronous URB only the bytes received are copied, each packet's at its place; the kernel copies the whole
 //!   buffer, zeros between.
 //! - An interface that is used without being claimed is claimed, as the kernel does (it also writes a line in its log).
+//! - Closing never waits. The kernel's waits up to 5 s for a wedged sensor to put an interface back to its first setting.
 //! - `DISCARDURB` returns before the transfer is back, which the kernel's waits for; either way it has to be reaped.
 
 use std::collections::VecDeque;

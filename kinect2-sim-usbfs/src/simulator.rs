@@ -26,6 +26,8 @@ use crate::user::Memory;
 const ROUND: Duration = Duration::from_secs(1);
 /// What a reset takes on a real bus, about.
 const RESET: Duration = Duration::from_millis(100);
+/// How long the kernel waits for the answer to a request of its own, `USB_CTRL_SET_TIMEOUT`.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Most bytes of a request's data in `USBDEVFS_CONTROL`: a page.
 const CONTROL_BYTES_MAX: u16 = 4096;
 
@@ -133,9 +135,18 @@ impl Simulator {
             Request::Discard => state.bus.discard(fd, argument, now)?,
             Request::Claim => state.bus.claim(fd, memory.read(argument)?)?,
             Request::Release => state.bus.release(fd, memory.read(argument)?, now)?,
-            Request::SetInterface => state.bus.set_interface(fd, &memory.read(argument)?, now)?,
-            Request::SetConfiguration => state.bus.set_configuration(memory.read(argument)?, now)?,
-            Request::ClearHalt => state.bus.clear_halt(fd, memory.read(argument)?, now)?,
+            Request::SetInterface => {
+                let answer = state.bus.set_interface(fd, &memory.read(argument)?, now);
+                state = self.wait_for_nobody(state, fd, answer)?;
+            }
+            Request::SetConfiguration => {
+                let answer = state.bus.set_configuration(memory.read(argument)?, now);
+                state = self.wait_for_nobody(state, fd, answer)?;
+            }
+            Request::ClearHalt => {
+                let answer = state.bus.clear_halt(fd, memory.read(argument)?, now);
+                state = self.wait_for_nobody(state, fd, answer)?;
+            }
             Request::ResetEndpoint => state.bus.reset_endpoint(fd, memory.read(argument)?)?,
             Request::DisconnectClaim => state.bus.disconnect_claim(fd, &memory.read(argument)?)?,
             Request::DriverIoctl => state.bus.driver_ioctl(&memory.read(argument)?)?,
@@ -168,6 +179,29 @@ impl Simulator {
         }
         self.wake(&mut state);
         Ok(0)
+    }
+
+    /// After a request of the kernel's own: one that a wedged sensor does not answer ends when the kernel's patience does.
+    fn wait_for_nobody<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        fd: RawFd,
+        answer: Result<(), Errno>,
+    ) -> Result<MutexGuard<'a, State>, Errno> {
+        match answer {
+            Ok(()) => Ok(state),
+            Err(Errno::EPROTO) => {
+                let deadline = self.now() + PATIENCE;
+                while self.real_time && self.now() < deadline {
+                    drop(state);
+                    std::thread::sleep(PATIENCE / 100);
+                    state = self.lock();
+                    state.bus.connected(fd)?;
+                }
+                Err(Errno::ETIMEDOUT)
+            }
+            Err(errno) => Err(errno),
+        }
     }
 
     /// Copies what was reaped to the program, without keeping anybody else waiting.
@@ -270,6 +304,8 @@ impl Simulator {
 
     /// The thread: completes what is due, sleeps until more is, and says once a second what it costs.
     fn run(&self) {
+        // A program must not wait for ever for a simulator that broke.
+        let _ends = AbortOnPanic;
         let mut state = self.lock();
         let mut written = Duration::ZERO;
         loop {
@@ -331,6 +367,16 @@ impl Simulator {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Ends the program if it is dropped, which only a panic does.
+struct AbortOnPanic;
+
+impl Drop for AbortOnPanic {
+    fn drop(&mut self) {
+        eprintln!("kinect2-sim-usbfs: the simulator broke, and the program with it");
+        std::process::abort();
     }
 }
 

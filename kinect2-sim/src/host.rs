@@ -11,6 +11,8 @@
 //! Every function that takes `now` first lets everything happen that was due until then, so what is done may show up
 //! in [`Host::completed`] after any of them. Timeouts are the face's: it cancels what took too long.
 
+mod transfer;
+
 use std::collections::VecDeque;
 use std::fmt;
 use std::time::Duration;
@@ -19,6 +21,7 @@ use kinect2::protocol::{COMMAND_OUT, DEPTH_IN, DEPTH_INTERFACE, INTERVAL_US, PAC
 
 use crate::device::{Device, Fault, Options, Pipe, Speed};
 use crate::faults::{Kind as FaultKind, Occurrence};
+pub use transfer::{Kind, Transfer};
 
 /// How time passes for the isochronous endpoint.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -28,131 +31,6 @@ pub enum Pace {
     /// A transfer is complete as soon as it is submitted, and its intervals pass with that. Nothing is ever lost. Fault
     /// windows follow what was consumed, or the clock if that is ahead.
     Demand,
-}
-
-/// What a transfer does.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Kind {
-    /// A request on endpoint 0; the buffer is its data.
-    Control(Setup),
-    /// A block on a bulk or interrupt endpoint; the buffer is what is sent, or the room for what comes.
-    Bulk,
-    /// Packets on an isochronous endpoint, one for each service interval.
-    Iso {
-        /// Room for each. Packet `i` lies in the buffer behind the rooms of those before it.
-        packet_lengths: Vec<usize>,
-    },
-}
-
-/// A transfer: what to do, and when it came back, what became of it. To be used again; its vectors keep their memory.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Transfer {
-    /// Its name, for [`Host::cancel`]; chosen by the face, unique among those that are pending.
-    pub id: u64,
-    /// `bEndpointAddress`; 0 for control transfers of either direction.
-    pub endpoint: u8,
-    /// What it does.
-    pub kind: Kind,
-    /// Data of either direction.
-    pub buffer: Vec<u8>,
-    /// How it ended. An isochronous transfer ends well even if none of its packets did.
-    pub status: Result<(), Fault>,
-    /// Bytes that went over the wire; of an isochronous transfer, the sum over its packets.
-    pub actual: usize,
-    /// What became of each packet: its bytes, and how it ended.
-    pub packets: Vec<(usize, Result<(), Fault>)>,
-}
-
-impl Default for Transfer {
-    fn default() -> Self {
-        Transfer {
-            id: 0,
-            endpoint: 0,
-            kind: Kind::Bulk,
-            buffer: Vec::new(),
-            status: Ok(()),
-            actual: 0,
-            packets: Vec::new(),
-        }
-    }
-}
-
-impl Transfer {
-    /// Makes it a control transfer; the buffer gets `setup.length` bytes of any content.
-    pub fn prepare_control(&mut self, id: u64, setup: Setup) {
-        self.prepare(id, 0, usize::from(setup.length));
-        self.kind = Kind::Control(setup);
-    }
-
-    /// Makes it a bulk (or interrupt) transfer; the buffer gets `bytes` bytes of any content.
-    pub fn prepare_bulk(&mut self, id: u64, endpoint: u8, bytes: usize) {
-        self.prepare(id, endpoint, bytes);
-        self.kind = Kind::Bulk;
-    }
-
-    /// Makes it an isochronous transfer with room for these packets; the buffer gets the sum of them, of any content.
-    /// Allocates nothing if it was one with as many packets before.
-    pub fn prepare_iso(&mut self, id: u64, endpoint: u8, lengths: impl IntoIterator<Item = usize>) {
-        let mut packet_lengths = match std::mem::replace(&mut self.kind, Kind::Bulk) {
-            Kind::Iso { packet_lengths } => packet_lengths,
-            Kind::Control(_) | Kind::Bulk => Vec::new(),
-        };
-        packet_lengths.clear();
-        packet_lengths.extend(lengths);
-        self.prepare(id, endpoint, packet_lengths.iter().sum());
-        self.kind = Kind::Iso { packet_lengths };
-    }
-
-    fn prepare(&mut self, id: u64, endpoint: u8, bytes: usize) {
-        (self.id, self.endpoint) = (id, endpoint);
-        (self.status, self.actual) = (Ok(()), 0);
-        self.packets.clear();
-        self.buffer.resize(bytes, 0);
-    }
-
-    /// Packets of an isochronous transfer that have not come yet.
-    fn packets_left(&self) -> usize {
-        match &self.kind {
-            Kind::Iso { packet_lengths } => packet_lengths.len().saturating_sub(self.packets.len()),
-            Kind::Control(_) | Kind::Bulk => 0,
-        }
-    }
-
-    /// Where the next packet goes, and its room.
-    fn next_room(&self) -> Option<(usize, usize)> {
-        let Kind::Iso { packet_lengths } = &self.kind else { return None };
-        let (before, after) = packet_lengths.split_at_checked(self.packets.len())?;
-        Some((before.iter().sum(), *after.first()?))
-    }
-
-    /// Whether data go to the host.
-    #[must_use]
-    pub fn inward(&self) -> bool {
-        match self.kind {
-            Kind::Control(setup) => setup.request_type & 0x80 != 0,
-            Kind::Bulk | Kind::Iso { .. } => self.endpoint & 0x80 != 0,
-        }
-    }
-
-    /// What came, of a control or bulk transfer.
-    #[must_use]
-    pub fn received(&self) -> &[u8] {
-        if self.inward() { &self.buffer[..self.actual.min(self.buffer.len())] } else { &[] }
-    }
-
-    /// What came in each packet of an isochronous transfer, and how the packet ended.
-    pub fn received_packets(&self) -> impl Iterator<Item = (&[u8], Result<(), Fault>)> {
-        let lengths: &[usize] = match &self.kind {
-            Kind::Iso { packet_lengths } => packet_lengths,
-            Kind::Control(_) | Kind::Bulk => &[],
-        };
-        let mut at = 0;
-        self.packets.iter().zip(lengths).map(move |(&(actual, status), &room)| {
-            let bytes = &self.buffer[at..at + actual.min(room)];
-            at += room;
-            (bytes, status)
-        })
-    }
 }
 
 /// What happened, since [`Host::new`].
@@ -305,7 +183,7 @@ impl Host {
             None
         };
         let Some(transfer) = found else { return false };
-        let transfer = end(transfer, Fault::Cancelled, Fault::Missed);
+        let transfer = transfer.end(Fault::Cancelled, Fault::Missed);
         match self.device.faults().on(FaultKind::CancelDelay, self.time()) {
             Some(delay) => {
                 self.counters.faults += 1;
@@ -765,7 +643,7 @@ impl Host {
                 continue;
             }
             let transfer = self.waiting.remove(at);
-            self.done.extend(transfer.map(|transfer| end(transfer, fault, fault)));
+            self.done.extend(transfer.map(|transfer| transfer.end(fault, fault)));
         }
         if interface.is_none() {
             self.done.extend(self.leaving.drain(..).map(|(_, transfer)| transfer));
@@ -774,7 +652,7 @@ impl Host {
 
     fn flush_iso(&mut self, fault: Fault) {
         let packet = if fault == Fault::Gone { fault } else { Fault::Missed };
-        self.done.extend(self.schedule.queue.drain(..).map(|transfer| end(transfer, fault, packet)));
+        self.done.extend(self.schedule.queue.drain(..).map(|transfer| transfer.end(fault, packet)));
         self.schedule.fresh = true;
     }
 }
@@ -822,14 +700,6 @@ fn spoil(
     };
     counters.faults += 1;
     spoilt
-}
-
-/// Ends a transfer before its time; its packets that have not come end as `packet` says.
-fn end(mut transfer: Transfer, fault: Fault, packet: Fault) -> Transfer {
-    transfer.status = Err(fault);
-    let left = transfer.packets_left();
-    transfer.packets.extend(std::iter::repeat_n((0, Err(packet)), left));
-    transfer
 }
 
 /// The first interval that begins at this time or later.

@@ -227,14 +227,14 @@ impl Stream {
         } else {
             self.pause = self.pause.saturating_add(1);
             if self.pause == LONG_PAUSE {
-                self.frame = None;
                 self.sub_image = 0;
             }
         }
         match (status, bytes.len()) {
             (PacketStatus::Bad, length) => {
                 self.counters.bad_packets += 1;
-                // Without bytes it can be of a pause. If it was a first packet, the ninth will be missing.
+                // Without bytes between sub-images it is of the pause, as a rule; if it was a first packet, the ninth
+                // will be missing.
                 if length > 0 || self.row > 0 {
                     self.spoilt();
                 }

@@ -284,6 +284,26 @@ fn a_last_packet_missing_with_its_separators_costs_one_sub_image() {
 }
 
 #[test]
+fn bad_packets_hold_the_place_of_those_that_were_sent() {
+    // With the last packet and the pause gone too, the next sub-image would else be taken for the rest of this one.
+    let first = [Spoilt(PACKET_BYTES), Spoilt(1), Cut(1)].map(|fate| (0, fate));
+    let third = [Spoilt(0), Spoilt(7), Cut(7)].map(|fate| (2, fate));
+    for (packet, fate) in first.into_iter().chain(third) {
+        for last in [Unseen, Spoilt(0), Spoilt(1), Cut(1)] {
+            let mut link = Link::decode();
+            link.frames(1).frame(|s, p| match (s, p) {
+                (3, p) if p == packet => fate,
+                (3, 8) => last,
+                (3, 9..) => Unseen,
+                _ => Sent,
+            });
+            assert_eq!(link.frames(1).delivered(), [0, 2], "{packet} {fate:?} {last:?}");
+            assert_eq!(link.losses(), [2, 1, 1, 0], "{packet} {fate:?} {last:?}");
+        }
+    }
+}
+
+#[test]
 fn a_bad_packet_in_a_pause_is_harmless() {
     for mut link in [Link::decode(), Link::raw()] {
         link.frame(|_, packet| if packet > 8 { Spoilt(0) } else { Sent });
@@ -367,9 +387,40 @@ fn a_footer_of_another_length_drops_the_frame() {
 
 #[test]
 fn a_sub_image_out_of_turn_drops_the_frame() {
-    let mut link = Link::decode();
-    link.frames(1).frame(one(3, 8, Lies(|footer| footer.subsequence = 5))).frames(2);
-    assert_eq!(link.delivered(), [0, 2, 3]);
+    let lies: [fn(&mut Footer); 9] = [
+        |footer| footer.subsequence = 0,
+        |footer| footer.subsequence = 1,
+        |footer| footer.subsequence = 2,
+        |footer| footer.subsequence = 4,
+        |footer| footer.subsequence = 5,
+        |footer| footer.subsequence = 6,
+        |footer| footer.subsequence = 7,
+        |footer| footer.subsequence = 8,
+        |footer| footer.subsequence = 9,
+    ];
+    for lie in lies {
+        let mut link = Link::decode();
+        link.frames(1).frame(one(3, 8, Lies(lie))).frames(2);
+        assert_eq!(link.delivered(), [0, 2, 3]);
+    }
+}
+
+#[test]
+fn a_sub_image_of_another_sequence_drops_the_frame() {
+    let lies: [fn(&mut Footer); 4] = [
+        |footer| footer.sequence += 1,
+        |footer| footer.sequence -= 1,
+        |footer| footer.sequence += 5000,
+        |footer| footer.sequence = u32::MAX,
+    ];
+    for lie in lies {
+        for sub_image in 1..9 {
+            let mut link = Link::decode();
+            link.frames(1).frame(one(sub_image, 8, Lies(lie))).frames(2);
+            let delivered: Vec<u32> = link.delivered();
+            assert_eq!(delivered, [0, 2, 3], "{sub_image}");
+        }
+    }
 }
 
 #[test]
@@ -488,6 +539,21 @@ fn frames_that_come_one_behind_the_other_are_taken() {
     }
     assert_eq!(link.delivered(), [0, 1, 2]);
     assert_eq!(link.losses(), [0; 4]);
+}
+
+#[test]
+fn a_short_sleep_between_frames_costs_none() {
+    let mut link = Link::decode();
+    link.frames(1);
+    for place in 0..266 {
+        link.step(match place {
+            108..117 => Emptied,
+            120..210 => Unseen,
+            _ => Sent,
+        });
+    }
+    link.frames(2);
+    assert_eq!(link.delivered(), [0, 1, 2]);
 }
 
 #[test]
