@@ -231,7 +231,7 @@ impl Trouble {
                 "it is reset and tried again; if that does not help, take its power away for ten seconds"
             }
             Trouble::BadTables(_) => {
-                "it is asked again; if it repeats itself, report it with what `depthcast probe` says"
+                "it is asked again; if it repeats itself, report it with its serial number and firmware"
             }
             Trouble::NotReady { .. } | Trouble::Stuck => {
                 "take its power away for ten seconds: only that helps"
