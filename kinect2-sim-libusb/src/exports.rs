@@ -1,4 +1,4 @@
-//! The functions that programs written for libusb-1.0 call: C's pointers on one side, [`crate::bus`] on the other.
+//! The functions that programs written for libusb-1.0 call: C's pointers on one side, `bus.rs` on the other.
 //!
 //! What a caller of libusb has to keep, it has to keep here too, and all `SAFETY` lines rest on it: pointers come from
 //! the function that makes them (`libusb_init`, `libusb_get_device_list`, `libusb_open`, `libusb_alloc_transfer`, …) and

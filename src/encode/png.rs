@@ -1,7 +1,7 @@
 //! PNG in two kinds: an index image under a palette, and 16-bit grey depth.
 //!
 //! The `png` crate frames (signature, IHDR, PLTE, chunk lengths and checksums; measured to allocate nothing in the calls
-//! used here), [`super::deflate`] compresses. The filter is "Up" throughout: rows are like the rows above, and the
+//! used here), `encode/deflate.rs` compresses. The filter is "Up" throughout: rows are like the rows above, and the
 //! choice of another by row gains a twentieth of the bytes at most, for more time than all the rest takes.
 
 use std::borrow::Cow;

@@ -146,7 +146,7 @@ pub enum Trouble {
     BadReply(Step, Flaw),
     /// What the sensor says of its lens and its phases cannot be.
     BadTables(TablesError),
-    /// A call to the kernel has not come back for seconds.
+    /// A call to the kernel, or the making of the tables, has not come back for seconds.
     Hung(Step),
     /// The sensor never said that it is ready.
     NotReady {
@@ -224,6 +224,9 @@ impl Trouble {
                  packets per transfer"
             }
             Trouble::OpenFailed(_) => "plug the sensor in again; the kernel's log (dmesg) may say more",
+            Trouble::Hung(Step::Prepare) => {
+                "the processor has too much else to do; it goes on when that is done"
+            }
             Trouble::Hung(_) => {
                 "see the kernel's log (dmesg); if the host controller died, load its driver again or reboot"
             }
@@ -288,6 +291,7 @@ impl fmt::Display for Trouble {
             Trouble::Refused(step) => write!(f, "the sensor refuses: {step}"),
             Trouble::BadReply(step, flaw) => write!(f, "the sensor's answer is wrong: {step}: {flaw}"),
             Trouble::BadTables(error) => write!(f, "the sensor's description of itself is wrong: {error}"),
+            Trouble::Hung(Step::Prepare) => f.write_str("making the tables of the sensor takes very long"),
             Trouble::Hung(step) => write!(f, "the kernel does not come back: {step}"),
             Trouble::NotReady { status } => write!(f, "the sensor does not get ready (status {status:#06x})"),
             Trouble::Stuck => f.write_str("the sensor is stuck (status 0x0400)"),
