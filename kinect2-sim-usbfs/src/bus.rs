@@ -15,7 +15,7 @@ use kinect2::protocol::{CONFIGURATION, Setup};
 use nix::errno::Errno;
 
 use crate::abi::{self, Packet, Urb};
-use crate::controller::{Controller, Shape, Transfer};
+use crate::controller::{self, Controller, Shape, Transfer};
 use crate::layout::{Kind, Layout};
 use crate::readiness::Readiness;
 use crate::tree::{Sensor, Tree};
@@ -131,7 +131,7 @@ impl Bus {
             nodes: Vec::new(),
             memory_limit: memory_mb << 20,
             memory_used: 0,
-            next_id: 1,
+            next_id: 0,
             spare: Vec::new(),
             awaited: Vec::new(),
         };
@@ -141,9 +141,14 @@ impl Bus {
         bus
     }
 
-    /// The node's path and number, while the sensor is plugged in.
+    /// Its number, while the sensor is plugged in.
     pub(crate) fn device(&self) -> Option<u8> {
         self.device
+    }
+
+    /// Whether the node with this number is the sensor's. Where another process keeps the tree, it gives the numbers.
+    pub(crate) fn is(&self, device: u8) -> bool {
+        self.tree.is_none() || self.device == Some(device)
     }
 
     /// Opens the node.
@@ -322,10 +327,11 @@ impl Bus {
         if value != u32::from(CONFIGURATION) {
             return Err(Errno::EINVAL);
         }
-        for interface in 0..self.alternates.len() {
-            self.alternates[interface] = 0;
-        }
-        self.control_now(0x00, 9, u16::from(CONFIGURATION), 0, now)
+        self.alternates.fill(0);
+        // SET_CONFIGURATION.
+        let value = u16::from(CONFIGURATION);
+        let setup = Setup { request_type: 0, request: 9, value, index: 0, length: 0 };
+        self.controller.control(setup, now)
     }
 
     /// Resets the device. usbfs has no way to tell a program of a reset, so the kernel takes the interfaces away from
@@ -353,8 +359,7 @@ impl Bus {
     pub(crate) fn clear_halt(&mut self, fd: RawFd, endpoint: u32, now: Duration) -> Result<(), Errno> {
         let endpoint = u8::try_from(endpoint).map_err(|_| Errno::EINVAL)?;
         self.use_endpoint(fd, endpoint)?;
-        // CLEAR_FEATURE(ENDPOINT_HALT).
-        self.control_now(0x02, 1, 0, u16::from(endpoint), now)
+        self.controller.clear_halt(endpoint, now)
     }
 
     pub(crate) fn reset_endpoint(&mut self, fd: RawFd, endpoint: u32) -> Result<(), Errno> {
@@ -385,15 +390,16 @@ impl Bus {
             kind = self.endpoint_now(urb.endpoint).ok_or(Errno::ENOENT)?;
             interface = u8::try_from(at).ok();
         }
+        let id = self.next_id();
         let mut transfer = self.spare.pop().unwrap_or_default();
         let prepared = match (urb.kind, kind) {
             (abi::CONTROL_URB, Kind::Control) => {
-                self.prepare_control(fd, &urb, length, memory, &mut transfer)
+                self.prepare_control(fd, id, &urb, length, memory, &mut transfer)
             }
             (abi::BULK_URB, Kind::Bulk | Kind::Interrupt) | (abi::INTERRUPT, Kind::Interrupt) => {
-                prepare_bulk(&urb, length, kind, memory, &mut transfer)
+                prepare_bulk(id, &urb, length, kind, memory, &mut transfer)
             }
-            (abi::ISO, Kind::Isochronous) => prepare_isochronous(address, &urb, memory, &mut transfer),
+            (abi::ISO, Kind::Isochronous) => prepare_isochronous(id, address, &urb, memory, &mut transfer),
             _ => Err(Errno::EINVAL),
         };
         let charged = prepared.and_then(|prepared| {
@@ -407,9 +413,6 @@ impl Bus {
                 return Err(errno);
             }
         };
-        let id = self.next_id;
-        self.next_id += 1;
-        transfer.set_id(id);
         if let Err((errno, transfer)) = self.controller.submit(transfer, now) {
             self.memory_used -= prepared.memory;
             self.spare.push(transfer);
@@ -465,14 +468,12 @@ impl Bus {
         data: &[u8],
         now: Duration,
     ) -> Result<u64, Errno> {
+        let id = self.next_id();
         let mut transfer = self.spare.pop().unwrap_or_default();
-        transfer.prepare(endpoint, shape);
+        controller::prepare(&mut transfer, id, endpoint, shape);
         if endpoint & 0x80 == 0 {
-            transfer.buffer_mut().copy_from_slice(data);
+            transfer.buffer.copy_from_slice(data);
         }
-        let id = self.next_id;
-        self.next_id += 1;
-        transfer.set_id(id);
         match self.controller.submit(transfer, now) {
             Ok(()) => {
                 self.awaited.push((id, None));
@@ -492,7 +493,7 @@ impl Bus {
         self.awaited[at].1.as_ref()?;
         let (_, transfer) = self.awaited.swap_remove(at);
         let transfer = transfer?;
-        match transfer.status() {
+        match controller::status(&transfer) {
             0 => Some(Ok(transfer)),
             status => {
                 self.spare.push(transfer);
@@ -566,6 +567,7 @@ impl Bus {
     fn prepare_control(
         &mut self,
         fd: RawFd,
+        id: u64,
         urb: &Urb,
         length: usize,
         memory: &Memory,
@@ -583,9 +585,9 @@ impl Bus {
         }
         self.check_request(fd, setup.request_type, setup.index)?;
         let receives = setup.request_type & 0x80 != 0 && data > 0;
-        transfer.prepare(if receives { 0x80 } else { 0 }, Shape::Control(setup));
+        controller::prepare(transfer, id, 0, Shape::Control(setup));
         if !receives {
-            memory.read_bytes(urb.buffer + 8, transfer.buffer_mut())?;
+            memory.read_bytes(urb.buffer + 8, &mut transfer.buffer)?;
         }
         Ok(Prepared { buffer: if receives { urb.buffer + 8 } else { 0 }, memory: URB_MEMORY + 8 + data })
     }
@@ -603,7 +605,7 @@ impl Bus {
         let mut any = false;
         while let Some(transfer) = self.controller.completed() {
             any = true;
-            let id = transfer.id();
+            let id = transfer.id;
             if let Some(slot) = self.awaited.iter_mut().find(|(known, _)| *known == id) {
                 slot.1 = Some(transfer);
                 continue;
@@ -696,16 +698,10 @@ impl Bus {
         self.bind(at, None);
     }
 
-    /// A request of the kernel's own on endpoint 0.
-    fn control_now(
-        &mut self,
-        request_type: u8,
-        request: u8,
-        value: u16,
-        index: u16,
-        now: Duration,
-    ) -> Result<(), Errno> {
-        self.controller.control(Setup { request_type, request, value, index, length: 0 }, now)
+    /// A name for a transfer.
+    fn next_id(&mut self) -> u64 {
+        self.next_id += 1;
+        self.next_id
     }
 
     fn interface(&self, number: u32) -> Option<usize> {
@@ -729,13 +725,13 @@ impl Reaped {
     pub(crate) fn copy(&self, memory: &Memory) -> Result<usize, Errno> {
         let Reaped { pending, transfer } = self;
         let urb = pending.urb;
-        let (mut actual, mut errors) = (transfer.actual(), 0);
+        let (mut actual, mut errors) = (transfer.actual, 0);
         if pending.isochronous {
             actual = 0;
             let (mut offset, mut descriptor) = (0, urb + size_of::<Urb>());
-            for (length, packet) in transfer.packets() {
+            for (length, packet) in controller::packets(transfer) {
                 if pending.buffer != 0 {
-                    let bytes = &transfer.buffer()[offset..offset + packet.actual_length as usize];
+                    let bytes = &transfer.buffer[offset..offset + packet.actual_length as usize];
                     memory.write_bytes(pending.buffer + offset, bytes)?;
                 }
                 memory
@@ -747,9 +743,9 @@ impl Reaped {
                 descriptor += size_of::<Packet>();
             }
         } else if pending.buffer != 0 {
-            memory.write_bytes(pending.buffer, &transfer.buffer()[..actual])?;
+            memory.write_bytes(pending.buffer, &transfer.buffer[..actual])?;
         }
-        memory.write(urb + std::mem::offset_of!(Urb, status), transfer.status())?;
+        memory.write(urb + std::mem::offset_of!(Urb, status), controller::status(transfer))?;
         let actual = i32::try_from(actual).map_err(|_| Errno::EINVAL)?;
         memory.write(urb + std::mem::offset_of!(Urb, actual_length), actual)?;
         memory.write(urb + std::mem::offset_of!(Urb, errors), errors)?;
@@ -766,6 +762,7 @@ struct Prepared {
 }
 
 fn prepare_bulk(
+    id: u64,
     urb: &Urb,
     length: usize,
     kind: Kind,
@@ -773,9 +770,9 @@ fn prepare_bulk(
     transfer: &mut Transfer,
 ) -> Result<Prepared, Errno> {
     let receives = urb.endpoint & 0x80 != 0;
-    transfer.prepare(urb.endpoint, Shape::Bulk(length));
+    controller::prepare(transfer, id, urb.endpoint, Shape::Bulk(length));
     if !receives {
-        memory.read_bytes(urb.buffer, transfer.buffer_mut())?;
+        memory.read_bytes(urb.buffer, &mut transfer.buffer)?;
     }
     let pieces = length.div_ceil(PIECE_BYTES);
     let pieces = if kind == Kind::Bulk && pieces > 1 { pieces } else { 0 };
@@ -784,6 +781,7 @@ fn prepare_bulk(
 }
 
 fn prepare_isochronous(
+    id: u64,
     address: usize,
     urb: &Urb,
     memory: &Memory,
@@ -803,7 +801,7 @@ fn prepare_isochronous(
         *length = packet.length;
         total += packet.length as usize;
     }
-    transfer.prepare(urb.endpoint, Shape::Isochronous(&lengths[..count]));
+    controller::prepare(transfer, id, urb.endpoint, Shape::Isochronous(&lengths[..count]));
     Ok(Prepared { buffer: urb.buffer, memory: URB_MEMORY + count * PACKET_MEMORY + total })
 }
 

@@ -1,9 +1,16 @@
-//! The model behind the node, in a kernel's terms: errno for faults, addresses for endpoints.
+//! The model behind the node, in a kernel's terms: errno for faults.
 
+use std::ffi::OsStr;
+use std::path::Path;
 use std::time::Duration;
 
 use kinect2::protocol::Setup;
+use kinect2_sim::device::{Device, Fault, Options, Speed};
+use kinect2_sim::faults::Faults;
+use kinect2_sim::host::{Host, Pace};
 use nix::errno::Errno;
+
+pub(crate) use kinect2_sim::host::Transfer;
 
 /// What a transfer carries.
 #[derive(Clone, Copy, Debug)]
@@ -15,106 +22,134 @@ pub(crate) enum Shape<'a> {
     Isochronous(&'a [u32]),
 }
 
-/// One transfer, made anew by [`Transfer::prepare`] and used again.
-#[derive(Debug, Default)]
-pub(crate) struct Transfer {
-    id: u64,
-    endpoint: u8,
-    buffer: Vec<u8>,
-    lengths: Vec<u32>,
-    results: Vec<PacketResult>,
-    actual: usize,
-    status: i32,
-}
-
 /// How a packet ended.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct PacketResult {
     pub(crate) actual_length: u32,
     /// A negative errno, or 0.
     pub(crate) status: i32,
 }
 
-impl Transfer {
-    pub(crate) fn prepare(&mut self, endpoint: u8, shape: Shape<'_>) {
-        self.endpoint = endpoint;
-        self.actual = 0;
-        self.lengths.clear();
-        let n = match shape {
-            Shape::Control(s) => usize::from(s.length),
-            Shape::Bulk(n) => n,
-            Shape::Isochronous(l) => {
-                self.lengths.extend_from_slice(l);
-                l.iter().map(|l| *l as usize).sum()
-            }
-        };
-        self.buffer.resize(n, 0);
-    }
-    pub(crate) fn id(&self) -> u64 {
-        self.id
-    }
-    pub(crate) fn set_id(&mut self, id: u64) {
-        self.id = id;
-    }
-    pub(crate) fn buffer(&self) -> &[u8] {
-        &self.buffer
-    }
-    pub(crate) fn buffer_mut(&mut self) -> &mut [u8] {
-        &mut self.buffer
-    }
-    pub(crate) fn actual(&self) -> usize {
-        self.actual
-    }
-    pub(crate) fn status(&self) -> i32 {
-        self.status
-    }
-    pub(crate) fn packets(&self) -> impl Iterator<Item = (usize, PacketResult)> {
-        self.lengths.iter().map(|l| *l as usize).zip(self.results.iter().copied())
-    }
-}
-
-#[derive(Debug, Default)]
+/// A host controller with the sensor on it.
+#[derive(Debug)]
 pub(crate) struct Controller {
-    done: std::collections::VecDeque<Transfer>,
-    pending: std::collections::VecDeque<Transfer>,
+    host: Host,
 }
 
 impl Controller {
-    pub(crate) fn submit(&mut self, t: Transfer, _now: Duration) -> Result<(), (Errno, Transfer)> {
-        self.pending.push_back(t);
-        Ok(())
+    /// A sensor.
+    ///
+    /// * `frames`: `demo`, or a folder.
+    /// * `faults`: the words of the model's.
+    ///
+    /// # Errors
+    /// What is wrong with the frames or the faults, for the user.
+    pub(crate) fn new(serial: &str, frames: &OsStr, faults: &str, real_time: bool) -> Result<Self, String> {
+        let faults: Faults = faults.parse().map_err(|error| format!("KINECT2_SIM_FAULTS: {error}"))?;
+        let mut options = match frames.to_str() {
+            Some("demo") => Options::demo(0),
+            Some("noise") => Options::noise(0, 4),
+            _ => {
+                Options::folder(Path::new(frames)).map_err(|error| format!("KINECT2_SIM_FRAMES: {error}"))?
+            }
+        };
+        serial.clone_into(&mut options.serial);
+        options.faults = faults;
+        let pace = if real_time { Pace::RealTime } else { Pace::Demand };
+        Ok(Controller { host: Host::new(options, pace) })
     }
-    pub(crate) fn cancel(&mut self, id: u64, _now: Duration) {
-        if let Some(at) = self.pending.iter().position(|t| t.id == id) {
-            let mut t = self.pending.remove(at).unwrap();
-            t.status = -libc::ENOENT;
-            self.done.push_back(t);
-        }
+
+    pub(crate) fn device(&self) -> &Device {
+        self.host.device()
     }
-    pub(crate) fn advance(&mut self, _now: Duration) {
-        while let Some(mut t) = self.pending.pop_front() {
-            t.status = 0;
-            t.results.clear();
-            t.results.resize(t.lengths.len(), PacketResult { actual_length: 0, status: 0 });
-            self.done.push_back(t);
-        }
+
+    pub(crate) fn usb2(&self) -> bool {
+        self.host.speed() == Speed::High
     }
+
+    pub(crate) fn submit(&mut self, transfer: Transfer, now: Duration) -> Result<(), (Errno, Transfer)> {
+        self.host.submit(transfer, now).map_err(|(transfer, fault)| (errno(fault), transfer))
+    }
+
+    pub(crate) fn cancel(&mut self, id: u64, now: Duration) {
+        self.host.cancel(id, now);
+    }
+
+    pub(crate) fn advance(&mut self, now: Duration) {
+        self.host.advance(now);
+    }
+
     pub(crate) fn completed(&mut self) -> Option<Transfer> {
-        self.done.pop_front()
+        self.host.completed()
     }
+
     pub(crate) fn due(&self) -> Option<Duration> {
-        (!self.pending.is_empty()).then_some(Duration::ZERO)
+        self.host.due()
     }
+
     pub(crate) fn is_plugged(&self) -> bool {
-        true
+        self.host.is_plugged()
     }
-    pub(crate) fn set_interface(&mut self, _i: u8, _a: u8, _now: Duration) -> Result<(), Errno> {
-        Ok(())
+
+    pub(crate) fn set_interface(&mut self, interface: u8, alternate: u8, now: Duration) -> Result<(), Errno> {
+        self.host.set_interface(interface, alternate, now).map_err(errno)
     }
-    pub(crate) fn reset(&mut self, _now: Duration) -> Result<(), Errno> {
-        Ok(())
+
+    pub(crate) fn clear_halt(&mut self, endpoint: u8, now: Duration) -> Result<(), Errno> {
+        self.host.clear_halt(endpoint, now).map_err(errno)
     }
-    pub(crate) fn control(&mut self, _s: Setup, _now: Duration) -> Result<(), Errno> {
-        Ok(())
+
+    pub(crate) fn reset(&mut self, now: Duration) -> Result<(), Errno> {
+        self.host.reset(now).map_err(errno)
     }
+
+    pub(crate) fn control(&mut self, setup: Setup, now: Duration) -> Result<(), Errno> {
+        self.host.control(setup, &mut [], now).map(drop).map_err(errno)
+    }
+}
+
+/// Makes `transfer` a new one; its buffer gets the right length, and any content.
+pub(crate) fn prepare(transfer: &mut Transfer, id: u64, endpoint: u8, shape: Shape<'_>) {
+    match shape {
+        Shape::Control(setup) => transfer.prepare_control(id, setup),
+        Shape::Bulk(bytes) => transfer.prepare_bulk(id, endpoint, bytes),
+        Shape::Isochronous(lengths) => {
+            transfer.prepare_iso(id, endpoint, lengths.iter().map(|&length| length as usize));
+        }
+    }
+}
+
+/// What an URB's `status` is for a transfer: a negative errno, or 0.
+pub(crate) fn status(transfer: &Transfer) -> i32 {
+    match transfer.status {
+        Ok(()) => 0,
+        // The kernel takes what is pending off the endpoints of a device that goes with this code.
+        Err(Fault::Gone) => -libc::ESHUTDOWN,
+        Err(fault) => -fault.errno(),
+    }
+}
+
+/// Rooms and results of the packets of an isochronous transfer. One that was never sent is so with `EXDEV`, as the
+/// kernel marks all of them when they are submitted.
+pub(crate) fn packets(transfer: &Transfer) -> impl Iterator<Item = (usize, PacketResult)> {
+    let lengths: &[usize] = match &transfer.kind {
+        kinect2_sim::host::Kind::Iso { packet_lengths } => packet_lengths,
+        _ => &[],
+    };
+    lengths.iter().enumerate().map(|(at, &room)| {
+        let unsent = PacketResult { actual_length: 0, status: -libc::EXDEV };
+        let result = transfer.packets.get(at).map_or(unsent, |&(actual, result)| PacketResult {
+            actual_length: u32::try_from(actual.min(room)).unwrap_or(0),
+            status: match result {
+                Ok(()) => 0,
+                Err(Fault::Gone | Fault::Cancelled) => -libc::EXDEV,
+                Err(fault) => -fault.errno(),
+            },
+        });
+        (room, result)
+    })
+}
+
+fn errno(fault: Fault) -> Errno {
+    Errno::from_raw(fault.errno())
 }

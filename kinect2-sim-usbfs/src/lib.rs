@@ -17,7 +17,7 @@
 //! |---|---|---|
 //! | `KINECT2_SIM_ROOT` | folder for `sys`, `dev` and `cpu`, made if it is not there; one for each program at a time | no simulator |
 //! | `KINECT2_SIM_PROGRAM` | simulate below the program with this file name only: for those started through `timeout`, `sh`, … | below any |
-//! | `KINECT2_SIM_FRAMES` | `demo`, or a folder of raw frames (`*.depth`) with `p0.bin` and `ir_params.json` | `demo` |
+//! | `KINECT2_SIM_FRAMES` | `demo`, `noise` (random bytes, at once), or a folder of raw frames (`*.depth`) with `p0.bin` and `ir_params.json` | `demo` |
 //! | `KINECT2_SIM_FAULTS` | words of [`kinect2_sim`]'s faults and those below | none |
 //! | `KINECT2_SIM_PACE` | `real` or `demand`: an isochronous transfer is done at once, as fast as the program takes them | `real` |
 //! | `KINECT2_SIM_SERIAL` | serial number | `005697142447` |
@@ -30,7 +30,8 @@
 //! | `owned`, `owned=DRIVER` | interfaces 0 and 1 are bound to a driver (`usbfs`, that is another program): claiming fails with `EBUSY` |
 //! | `usbfs-memory=N` | the module parameter `usbfs_memory_mb` (16; 0 is no limit): submitting beyond it fails with `ENOMEM` |
 //! | `autosuspend` | `power/control` is `auto` |
-//! | `usb2` | the sensor is on a USB 2 port: bus 1, 480 Mbit/s |
+//!
+//! The model's word `usb2` puts the sensor on bus 1.
 //!
 //! A program that is started while another one has the same folder sees the same tree, and the interfaces as owned.
 //!

@@ -1,25 +1,52 @@
 //! What the environment asks for.
 
 use std::env;
+use std::ffi::OsString;
 use std::fmt;
+use std::fs::{self, File};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
 
 use crate::bus::{Bus, Obstacles};
 use crate::controller::Controller;
 use crate::layout::Layout;
 use crate::tree::{Sensor, Tree};
 
+/// What `usbfs_memory_mb` is on a kernel that nobody has told otherwise.
+const MEMORY_MB: usize = 16;
+/// Shaped as a real one.
+const SERIAL: &str = "005697142447";
+
 /// Everything that the environment says.
 #[derive(Debug)]
 pub(crate) struct Settings {
     pub(crate) root: PathBuf,
     pub(crate) real_time: bool,
+    frames: OsString,
+    serial: String,
+    own: OwnFaults,
+    /// The words that are the model's.
+    faults: String,
+}
+
+/// Faults of this face.
+#[derive(Clone, Debug, Eq, PartialEq)]
+struct OwnFaults {
+    obstacles: Obstacles,
+    memory_mb: usize,
+    autosuspend: bool,
 }
 
 /// What is wrong with it.
 #[derive(Debug)]
 pub(crate) enum Problem {
+    /// A variable has a value that means nothing.
+    Value(&'static str, String),
+    /// The model refuses its frames or its faults.
+    Model(String),
     Tree(io::Error),
     Thread(io::Error),
 }
@@ -27,40 +54,121 @@ pub(crate) enum Problem {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Problem::Tree(error) => write!(f, "the tree of devices: {error}"),
+            Problem::Value(variable, what) => write!(f, "{variable}: {what}"),
+            Problem::Model(what) => f.write_str(what),
+            Problem::Tree(error) => write!(f, "KINECT2_SIM_ROOT: the tree of devices: {error}"),
             Problem::Thread(error) => write!(f, "its thread cannot be started: {error}"),
         }
     }
 }
 
 impl Settings {
+    /// Reads the environment; `None` if it does not ask for a simulator in this program.
     pub(crate) fn from_environment() -> Result<Option<Self>, Problem> {
         let Some(root) = env::var_os("KINECT2_SIM_ROOT") else { return Ok(None) };
-        let real_time = env::var_os("KINECT2_SIM_PACE").is_none_or(|pace| pace != "demand");
-        Ok(Some(Settings { root: root.into(), real_time }))
+        if let Some(program) = env::var_os("KINECT2_SIM_PROGRAM") {
+            let this = env::current_exe().ok();
+            if this.as_deref().and_then(Path::file_name) != Some(&program) {
+                return Ok(None);
+            }
+        }
+        let real_time = match text("KINECT2_SIM_PACE")?.as_deref() {
+            None | Some("real") => true,
+            Some("demand") => false,
+            Some(other) => {
+                let what = format!("`{other}` is neither `real` nor `demand`");
+                return Err(Problem::Value("KINECT2_SIM_PACE", what));
+            }
+        };
+        let words = text("KINECT2_SIM_FAULTS")?.unwrap_or_default();
+        let (own, faults) =
+            OwnFaults::parse(&words).map_err(|what| Problem::Value("KINECT2_SIM_FAULTS", what))?;
+        Ok(Some(Settings {
+            root: root.into(),
+            real_time,
+            frames: env::var_os("KINECT2_SIM_FRAMES").unwrap_or_else(|| "demo".into()),
+            serial: text("KINECT2_SIM_SERIAL")?.unwrap_or_else(|| SERIAL.to_owned()),
+            own,
+            faults,
+        }))
     }
 
+    /// Makes the bus with its sensor, and the tree unless another process keeps it.
     pub(crate) fn build(self) -> Result<Bus, Problem> {
-        let tree = Tree::new(&self.root);
-        tree.create(false, 16).map_err(Problem::Tree)?;
-        let config = [
-            &[9, 2, 0, 0, 2, 1, 0, 0x80, 18][..],
-            &[9, 4, 0, 0, 1, 0xFF, 0, 0, 0],
-            &[7, 5, 0x02, 2, 0, 4, 0],
-            &[7, 5, 0x81, 2, 0, 4, 0],
-            &[9, 4, 1, 0, 0, 0xFF, 0, 0, 0],
-            &[9, 4, 1, 1, 1, 0xFF, 0, 0, 0],
-            &[7, 5, 0x84, 1, 0, 4, 1],
-        ]
-        .concat();
-        let device = [18, 1, 0, 3, 0xef, 2, 1, 9, 0x5e, 4, 0xc4, 2, 0, 1, 1, 2, 3, 1];
+        let controller = Controller::new(&self.serial, &self.frames, &self.faults, self.real_time)
+            .map_err(Problem::Model)?;
+        let configuration = controller.device().config_descriptor();
         let sensor = Sensor {
-            serial: "005697142447".into(),
-            descriptors: [&device[..], &config].concat(),
-            layout: Layout::parse(&config),
-            usb2: false,
-            autosuspend: false,
+            serial: self.serial,
+            descriptors: [&controller.device().device_descriptor()[..], configuration].concat(),
+            layout: Layout::parse(configuration),
+            usb2: controller.usb2(),
+            autosuspend: self.own.autosuspend,
         };
-        Ok(Bus::new(Controller::default(), sensor, Some(tree), Obstacles::default(), 16))
+        let mut obstacles = self.own.obstacles;
+        let tree = keep(&self.root).map_err(Problem::Tree)?.then(|| Tree::new(&self.root));
+        if let Some(tree) = &tree {
+            tree.create(sensor.usb2, self.own.memory_mb).map_err(Problem::Tree)?;
+        } else {
+            obstacles.owner.get_or_insert_with(|| "usbfs".to_owned());
+        }
+        Ok(Bus::new(controller, sensor, tree, obstacles, self.own.memory_mb))
+    }
+}
+
+impl OwnFaults {
+    /// Takes the words of this face out of a list; the rest is the model's.
+    fn parse(words: &str) -> Result<(Self, String), String> {
+        let mut own = OwnFaults { obstacles: Obstacles::default(), memory_mb: MEMORY_MB, autosuspend: false };
+        let mut rest = Vec::new();
+        for word in words.split_whitespace() {
+            match word.split_once('=').map_or((word, None), |(name, value)| (name, Some(value))) {
+                ("no-permission", None) => own.obstacles.no_permission = true,
+                ("owned", driver) => own.obstacles.owner = Some(driver.unwrap_or("usbfs").to_owned()),
+                ("usbfs-memory", Some(number)) => {
+                    own.memory_mb =
+                        number.parse().map_err(|_| format!("`{word}` needs a number of megabytes"))?;
+                }
+                ("autosuspend", None) => own.autosuspend = true,
+                _ => rest.push(word),
+            }
+        }
+        Ok((own, rest.join(" ")))
+    }
+}
+
+/// Whether this process keeps the tree: it does unless another one does already.
+fn keep(root: &Path) -> io::Result<bool> {
+    fs::create_dir_all(root)?;
+    match Flock::lock(File::create(root.join("lock"))?, FlockArg::LockExclusiveNonblock) {
+        Ok(lock) => {
+            // Held until the process ends.
+            std::mem::forget(lock);
+            Ok(true)
+        }
+        Err((_, Errno::EWOULDBLOCK)) => Ok(false),
+        Err((_, errno)) => Err(errno.into()),
+    }
+}
+
+fn text(variable: &'static str) -> Result<Option<String>, Problem> {
+    env::var_os(variable)
+        .map(OsString::into_string)
+        .transpose()
+        .map_err(|_| Problem::Value(variable, "is no text".to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_of_this_face_are_taken_and_the_rest_is_left() {
+        let (own, rest) =
+            OwnFaults::parse("seed=7 owned=snd usbfs-memory=4 unplug@5+3 usb2 no-permission").unwrap();
+        assert_eq!(rest, "seed=7 unplug@5+3 usb2");
+        assert_eq!(own.obstacles, Obstacles { no_permission: true, owner: Some("snd".into()) });
+        assert_eq!((own.memory_mb, own.autosuspend), (4, false));
+        assert!(OwnFaults::parse("usbfs-memory=much").is_err());
     }
 }

@@ -80,7 +80,7 @@ pub(crate) fn open(path: &CStr, flags: i32) -> Option<Result<OwnedFd, Errno>> {
     let path = fs::canonicalize(Path::new(std::ffi::OsStr::from_bytes(path))).ok()?;
     let device = path.strip_prefix(&simulator.nodes).ok()?.file_name()?.to_str()?.parse::<u8>().ok()?;
     let mut state = simulator.lock();
-    if state.bus.device() != Some(device) {
+    if !state.bus.is(device) {
         return Some(Err(Errno::ENOENT));
     }
     Some(state.bus.open(flags))
@@ -248,11 +248,11 @@ impl Simulator {
         loop {
             if let Some(ended) = state.bus.awaited(id) {
                 let transfer = ended?;
-                let actual = transfer.actual();
+                let actual = transfer.actual;
                 let copied = if endpoint & 0x80 == 0 {
                     Ok(())
                 } else {
-                    memory.write_bytes(data, &transfer.buffer()[..actual])
+                    memory.write_bytes(data, &transfer.buffer[..actual])
                 };
                 state.bus.recycle_transfer(transfer);
                 copied?;

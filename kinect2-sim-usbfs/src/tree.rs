@@ -50,7 +50,7 @@ impl Tree {
 
     /// Writes what does not come and go: module parameters, drivers, the root hub and the adaptor. What an earlier
     /// run left goes first.
-    pub(crate) fn create(&self, usb2: bool, memory_mb: u64) -> io::Result<()> {
+    pub(crate) fn create(&self, usb2: bool, memory_mb: usize) -> io::Result<()> {
         for folder in ["sys", "dev"] {
             match fs::remove_dir_all(self.root.join(folder)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
