@@ -19,3 +19,6 @@ pub mod device;
 
 // A host controller over it.
 pub mod host;
+
+// What a driver asks for, done on a virtual clock.
+pub mod in_process;

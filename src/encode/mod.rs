@@ -3,5 +3,8 @@
 //! Slices in, length out: an encoder owns its scratch memory, made once, and neither allocates nor fails
 //! afterwards, because each says beforehand how many bytes its worst case needs.
 
+// Filtered images to zlib streams.
+mod deflate;
+
 // Indexed and 16-bit grey PNG.
 pub mod png;

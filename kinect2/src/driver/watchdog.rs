@@ -49,7 +49,7 @@ impl Watchdog {
     pub(super) fn alarm(&self, now: Duration) -> Option<Alarm> {
         if now >= self.silent_at {
             Some(Alarm::Silent)
-        } else if now >= self.no_frames_at {
+        } else if now >= self.no_frames_at && self.counts_frames() {
             Some(Alarm::NoFrames)
         } else {
             None
@@ -57,7 +57,12 @@ impl Watchdog {
     }
 
     pub(super) fn due(&self) -> Duration {
-        self.silent_at.min(self.no_frames_at)
+        if self.counts_frames() { self.silent_at.min(self.no_frames_at) } else { self.silent_at }
+    }
+
+    /// Whether transfers came until the next frame was due: who sends nothing at all is silent a moment later.
+    fn counts_frames(&self) -> bool {
+        self.no_frames_at <= self.last_completion + PAUSE
     }
 }
 
@@ -103,9 +108,19 @@ mod tests {
         }
         assert_eq!(dog.due(), ms(2000));
         assert_eq!(dog.alarm(ms(2000)), Some(Alarm::NoFrames));
-        dog.frame(ms(1960));
+        dog.frame(ms(1930));
         assert_eq!(dog.alarm(ms(2000)), None);
-        assert_eq!(dog.alarm(ms(2900)), Some(Alarm::Silent));
+    }
+
+    #[test]
+    fn silence_is_not_taken_for_a_lack_of_frames() {
+        let mut dog = Watchdog::new(ms(0));
+        dog.completion(ms(10));
+        dog.frame(ms(10));
+        dog.completion(ms(40));
+        assert_eq!(dog.due(), ms(1040));
+        assert_eq!(dog.alarm(ms(1039)), None);
+        assert_eq!(dog.alarm(ms(1040)), Some(Alarm::Silent));
     }
 
     #[test]
@@ -115,8 +130,8 @@ mod tests {
         dog.frame(ms(1));
         dog.completion(ms(5000));
         assert_eq!(dog.alarm(ms(5000)), None);
-        assert_eq!(dog.due(), ms(6000));
-        for at in (5200..=6000).step_by(200) {
+        assert_eq!(dog.no_frames_at, ms(6000));
+        for at in (5050..=6000).step_by(50) {
             dog.completion(ms(at));
         }
         assert_eq!(dog.alarm(ms(6000)), Some(Alarm::NoFrames), "it is forgiven once");

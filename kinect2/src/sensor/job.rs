@@ -10,7 +10,7 @@ use std::{fmt, io};
 use nix::errno::Errno;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
-use super::{Replies, failure};
+use super::hands::{Replies, failure};
 use crate::depth::{self, Decoder, Intrinsics, Tables};
 use crate::diagnosis::{SPEED_MIN, fits_usbfs};
 use crate::driver::{Failure, Name, Trouble};

@@ -1,410 +1,289 @@
-//! The hands on a stand-in for the kernel, without the driver that tells them what to do.
+//! A whole sensor on a stand-in for the kernel, with a toy behind it that knows the commands. Virtual time.
 
+use super::hands::Flight;
 use super::*;
-use crate::depth::{INTRINSICS_REPLY_MIN, P0_REPLY_MIN, TablesError};
-use crate::driver::Name;
-use crate::protocol::Setup;
+use crate::depth::{FRAME_BYTES, PIXELS, SUB_IMAGE_BYTES};
+use crate::protocol::{
+    COMMAND_OUT, Command, Completion, DEPTH_IN, Footer, LAST_PACKET_BYTES, PACKET_BYTES, REPLY_IN,
+};
 use crate::sysfs::tree::Tree;
 use crate::usbfs::fake::Kernel;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::thread;
-use std::time::Instant;
-
-mod life;
 
 const SERIAL: &str = "005697142447";
 const NOW: Duration = Duration::from_secs(1);
 
-/// A machine with one healthy sensor, and hands for it.
-struct World {
-    tree: Tree,
+/// What answers behind the kernel.
+struct Toy {
     kernel: Arc<Kernel>,
-    hands: Hands,
+    replies: VecDeque<Vec<u8>>,
+    streaming: bool,
+    /// Operation codes in the order in which they came.
+    opcodes: Vec<u32>,
+    frames: u32,
+    packets: VecDeque<Vec<u8>>,
 }
 
-impl World {
-    fn new() -> Self {
+impl Toy {
+    fn new(kernel: Arc<Kernel>) -> Self {
+        Toy {
+            kernel,
+            replies: VecDeque::new(),
+            streaming: false,
+            opcodes: Vec::new(),
+            frames: 0,
+            packets: VecDeque::new(),
+        }
+    }
+
+    /// Completes whatever can be, and one isochronous transfer of two packets if it streams.
+    fn serve(&mut self) {
+        let kernel = Arc::clone(&self.kernel);
+        let mut state = kernel.state();
+        while let Some(at) = state.pending.iter().position(|request| {
+            request.endpoint != DEPTH_IN && (request.endpoint != REPLY_IN || !self.replies.is_empty())
+        }) {
+            let (address, endpoint) = (state.pending[at].address, state.pending[at].endpoint);
+            let data = match endpoint {
+                COMMAND_OUT => {
+                    let command = state.pending[at].data.clone();
+                    self.command(&command);
+                    Vec::new()
+                }
+                REPLY_IN => self.replies.pop_front().expect("there is one"),
+                _ => Vec::new(),
+            };
+            state.finish(address, 0, data);
+        }
+        if self.streaming {
+            while self.packets.len() < 2 {
+                self.packets.extend(packets(self.frames));
+                self.frames += 1;
+            }
+            let two = self.packets.drain(..2).map(|bytes| (0, bytes)).collect();
+            state.finish_iso(two);
+        }
+    }
+
+    fn command(&mut self, bytes: &[u8]) {
+        let word = |at: usize| {
+            bytes.get(at..at + 4).map_or(0, |word| u32::from_le_bytes(word.try_into().expect("four")))
+        };
+        let (sequence, opcode, parameter) = (word(4), word(12), word(20));
+        self.opcodes.push(opcode);
+        let all = [
+            Command::Firmware,
+            Command::Hardware,
+            Command::Serial,
+            Command::P0,
+            Command::DepthLens,
+            Command::Status,
+        ];
+        let asked = all.into_iter().find(|c| c.opcode() == opcode && c.parameter().unwrap_or(0) == parameter);
+        if let Some(command) = asked {
+            self.replies.push_back(reply(command));
+        }
+        if opcode == Command::Streaming(true).opcode() {
+            self.streaming = parameter == 1;
+        }
+        self.replies.push_back(Completion { sequence, rest: [0, 0] }.to_bytes().to_vec());
+    }
+}
+
+fn reply(command: Command) -> Vec<u8> {
+    let mut bytes = vec![0; command.reply_min().max(92)];
+    match command {
+        Command::Firmware => {
+            bytes[48..52].copy_from_slice(&0x0004_0000_u32.to_le_bytes());
+            bytes[52..56].copy_from_slice(&3912_u32.to_le_bytes());
+        }
+        Command::Serial => {
+            bytes.truncate(128);
+            for (to, digit) in bytes.iter_mut().step_by(2).zip(SERIAL.bytes()) {
+                *to = digit;
+            }
+        }
+        Command::DepthLens => {
+            for (to, value) in bytes.chunks_exact_mut(4).zip([365_f32, 365.0, 256.0, 206.0]) {
+                to.copy_from_slice(&value.to_le_bytes());
+            }
+        }
+        Command::Status => return 0x2601_u32.to_le_bytes().to_vec(),
+        _ => {}
+    }
+    bytes
+}
+
+fn raw(frame: u32) -> Vec<u8> {
+    (0..FRAME_BYTES).map(|i| ((i / 11) as u32).wrapping_mul(frame + 3) as u8).collect()
+}
+
+/// A frame as it comes: a gap; then whole packets, a shorter one with the footer, three empty ones, ten times.
+fn packets(frame: u32) -> Vec<Vec<u8>> {
+    let mut packets = vec![vec![]; 147];
+    for (index, sub_image) in raw(frame).chunks_exact(SUB_IMAGE_BYTES).enumerate() {
+        let mut bytes = sub_image.to_vec();
+        bytes.extend(Footer::new(frame * 267, frame, index as u32).to_bytes());
+        packets.extend(bytes.chunks(PACKET_BYTES).map(<[u8]>::to_vec));
+        assert_eq!(packets.last().map(Vec::len), Some(LAST_PACKET_BYTES));
+        packets.extend([vec![], vec![], vec![]]);
+    }
+    packets
+}
+
+struct Life {
+    tree: Tree,
+    toy: Toy,
+    sensor: Sensor,
+    now: Duration,
+    frames: Vec<FrameInfo>,
+}
+
+impl Life {
+    fn new(raw: bool) -> Self {
         let (tree, kernel) = (Tree::new(), Kernel::new());
         tree.plug(SERIAL, 2, 3);
         kernel.behind(tree.node(2, 3));
-        let settings = Settings { roots: tree.roots(), packets: 2, transfers: 4, ..Settings::default() };
-        World { tree, kernel, hands: Hands::new(settings, Jobs::new().expect("an eventfd")) }
+        let settings = Settings { roots: tree.roots(), packets: 2, transfers: 8, raw, ..Settings::default() };
+        let sensor = Sensor::new(settings, NOW).expect("an eventfd");
+        Life { tree, toy: Toy::new(kernel), sensor, now: NOW, frames: Vec::new() }
     }
 
-    /// With the sensor open.
-    fn opened() -> Self {
-        let mut world = World::new();
-        assert_eq!(world.perform(Action::Open { serial: None }), format!("Opened {SERIAL}"));
-        world
-    }
-
-    /// How an action ends that is a job, or that ends at once.
-    fn perform(&mut self, action: Action<'_>) -> String {
-        if let Some(done) = self.hands.perform(action, NOW) {
-            return text(done);
-        }
-        let until = Instant::now() + Duration::from_secs(20);
-        while Instant::now() < until {
-            if let Some(outcome) = self.hands.jobs.take() {
-                let mut result = String::new();
-                self.hands.job_done(outcome, NOW, |done| result = text(done));
-                assert!(matches!(self.hands.flight, Flight::Nothing));
-                return result;
+    /// One round of a loop: a turn, and time goes on if there was nothing to do.
+    fn round(&mut self) -> Turn {
+        let turn = self.sensor.turn(self.now);
+        match turn {
+            Turn::Frame(info) => self.frames.push(info),
+            Turn::More => {}
+            Turn::Idle => {
+                self.toy.serve();
+                let idle = self.toy.kernel.state().complete.is_empty();
+                if matches!(self.sensor.hands.flight, Flight::Job) {
+                    thread::sleep(Duration::from_millis(1));
+                } else if idle {
+                    let next = self.sensor.deadline().unwrap_or(self.now + Duration::from_millis(1));
+                    self.now = next.max(self.now + Duration::from_micros(100));
+                } else {
+                    self.now += Duration::from_micros(250);
+                }
             }
-            thread::sleep(Duration::from_millis(1));
         }
-        panic!("the job does not end");
+        turn
     }
 
-    fn start(&mut self, action: Action<'_>) {
-        let done = self.hands.perform(action, NOW);
-        assert!(done.is_none(), "{}", text(done.expect("just seen")));
-    }
-
-    /// Completes the only command that is pending.
-    fn finish(&self, status: Errno, data: &[u8]) {
-        let mut state = self.kernel.state();
-        let address = state.pending[0].address;
-        state.finish(address, -(status as i32), data.to_vec());
-    }
-
-    /// What the command came to, once it can be reaped.
-    fn ended(&mut self) -> String {
-        let Reaped::Command(urb) = self.hands.reap() else { return "pending".to_owned() };
-        let mut result = String::new();
-        self.hands.command_done(urb, |done| result = text(done));
-        result
-    }
-
-    /// Reaps isochronous transfers and resubmits them; how many.
-    fn turn_over(&mut self) -> usize {
-        let mut count = 0;
-        while let Reaped::Depth(urb) = self.hands.reap() {
-            count += 1;
-            self.hands.resubmit(urb);
+    fn until(&mut self, what: &str, done: impl Fn(&Life) -> bool) {
+        for _ in 0..200_000 {
+            if done(self) {
+                return;
+            }
+            self.round();
         }
-        count
+        panic!("never {what}: {:?}, {:?}", self.sensor.state(), self.sensor.trouble());
+    }
+
+    fn until_frames(&mut self, count: usize) {
+        let count = self.frames.len() + count;
+        self.until("enough frames", |life| life.frames.len() >= count);
     }
 }
 
-fn text(done: Done<'_>) -> String {
-    match done {
-        Done::Ok => "Ok".to_owned(),
-        Done::Opened { serial, .. } => format!("Opened {serial}"),
-        Done::Received(bytes) => format!("Received {bytes:?}"),
-        Done::Cancelled => "Cancelled".to_owned(),
-        Done::Failed(failure) => format!("{failure:?}"),
-    }
-}
-
-fn trouble(trouble: Trouble) -> String {
-    format!("{:?}", Failure::Trouble(trouble))
-}
-
 #[test]
-fn opening_resets_claims_both_interfaces_and_selects_the_idle_setting() {
-    let world = World::opened();
-    let calls = ["open", "reset", "claim_interface", "claim_interface", "set_interface"];
-    assert_eq!(world.kernel.state().calls, calls);
-    assert_eq!((world.hands.generation, world.hands.counters.jobs), (1, 1));
-    assert_eq!(world.hands.node.as_ref().map(Node::pending), Some(0));
-}
-
-#[test]
-fn a_sensor_without_a_configuration_gets_one() {
-    let mut world = World::new();
-    world.tree.set(2, "bConfigurationValue", "");
-    world.perform(Action::Open { serial: Some(SERIAL) });
-    assert_eq!(world.kernel.state().calls[..3], ["open", "reset", "set_configuration"]);
-}
-
-#[test]
-fn what_is_wrong_is_known_before_anything_is_sent() {
-    let mut world = World::new();
-    let failed = |world: &mut World| world.perform(Action::Open { serial: None });
-    assert_eq!(
-        world.perform(Action::Open { serial: Some("1") }),
-        trouble(Trouble::SerialNotFound(Name::new("1")))
-    );
-    world.tree.set(2, "speed", "480");
-    assert_eq!(failed(&mut world), trouble(Trouble::SlowLink { mbit: 480 }));
-    assert_eq!(world.kernel.state().calls, [""; 0]);
-    world.tree.set(2, "speed", "5000");
-    world.kernel.state().errors.push(("open", Errno::EACCES));
-    assert_eq!(failed(&mut world), trouble(Trouble::NoPermission));
-    world.hands.settings.transfers = 1000;
-    assert_eq!(failed(&mut world), trouble(Trouble::UsbfsMemory));
-    world.hands.settings.transfers = 4;
-    world.tree.bind(2, 0, "usbfs");
-    assert_eq!(failed(&mut world), trouble(Trouble::OwnedBy(Name::new("another program"))));
-    assert_eq!(world.kernel.state().calls, ["open"; 3]);
-    world.tree.unplug(2);
-    assert_eq!(failed(&mut world), trouble(Trouble::NotFound));
-    world.tree.plug_adaptor();
-    assert_eq!(failed(&mut world), trouble(Trouble::NoPower));
-    world.tree.plug(SERIAL, 2, 3);
-    world.tree.set_interval_bytes(2, 11_264);
-    assert_eq!(failed(&mut world), trouble(Trouble::SmallPackets { bytes: 11_264 }));
-    world.hands.settings.roots.sys = "/nonexistent".into();
-    assert_eq!(failed(&mut world), trouble(Trouble::NoUsbfs));
-    assert!(world.hands.node.is_none());
-}
-
-#[test]
-fn a_claim_in_the_last_moment_is_told_with_its_owner() {
-    let mut world = World::new();
-    world.kernel.state().errors.push(("claim_interface", Errno::EBUSY));
-    assert!(world.perform(Action::Open { serial: None }).contains("OwnedBy"));
-    assert_eq!(world.kernel.state().calls[3..], ["get_driver"]);
-}
-
-#[test]
-fn a_sensor_that_comes_back_from_its_reset_as_another_is_opened_without_one() {
-    let mut world = World::new();
-    world.kernel.state().lost_by_reset = true;
-    let reborn = Kernel::new();
-    reborn.behind(world.tree.node(2, 4));
-    world.start(Action::Open { serial: Some(SERIAL) });
-    while !world.kernel.state().gone {
-        thread::sleep(Duration::from_millis(1));
-    }
-    world.tree.unplug(2);
-    thread::sleep(Duration::from_millis(60));
-    world.tree.plug(SERIAL, 2, 4);
-    let until = Instant::now() + Duration::from_secs(10);
-    let outcome = loop {
-        assert!(Instant::now() < until, "the job does not end");
-        match world.hands.jobs.take() {
-            Some(outcome) => break outcome,
-            None => thread::sleep(Duration::from_millis(1)),
-        }
-    };
-    world.hands.job_done(outcome, NOW, |done| assert_eq!(text(done), format!("Opened {SERIAL}")));
-    assert_eq!(reborn.state().calls, ["open", "claim_interface", "claim_interface", "set_interface"]);
-}
-
-#[test]
-fn commands_are_requests_and_their_ends_are_told() {
-    let mut world = World::opened();
-    world.start(Action::Control(Setup::RESUME));
-    assert_eq!(world.kernel.state().pending[0].data, Setup::RESUME.to_bytes());
-    assert_eq!(world.ended(), "pending");
-    world.finish(Errno::UnknownErrno, &[]);
-    assert_eq!(world.ended(), "Ok");
-
-    world.start(Action::Send(&[1, 2, 3]));
-    assert_eq!(world.kernel.state().pending[0].data, [1, 2, 3]);
-    world.finish(Errno::EPIPE, &[]);
-    assert_eq!(world.ended(), "Stall");
-
-    world.start(Action::Receive { max: 16 });
-    world.finish(Errno::UnknownErrno, &[9; 16]);
-    assert_eq!(world.ended(), format!("Received {:?}", [9; 16]));
-
-    world.start(Action::Receive { max: 16 });
-    world.start(Action::Cancel);
-    assert_eq!(world.ended(), "Cancelled");
-    // One that was complete before it was cancelled ended well.
-    world.start(Action::Receive { max: 16 });
-    world.finish(Errno::UnknownErrno, &[9; 16]);
-    world.start(Action::Cancel);
-    assert_eq!(world.ended(), format!("Received {:?}", [9; 16]));
-
-    world.kernel.state().refuse = 1;
-    assert_eq!(world.perform(Action::Receive { max: 16 }), "NoMemory");
-    world.start(Action::Receive { max: 16 });
-}
-
-#[test]
-fn calls_that_may_block_are_jobs() {
-    let mut world = World::opened();
-    assert_eq!(world.perform(Action::ClearHalt(REPLY_IN)), "Ok");
-    assert_eq!(world.perform(Action::Alternate(1)), "Ok");
-    world.kernel.state().errors.push(("set_interface", Errno::ENOSPC));
-    assert_eq!(world.perform(Action::Alternate(1)), "NoBandwidth");
-    assert_eq!(world.kernel.state().calls[5..], ["clear_halt", "set_interface", "set_interface"]);
-    assert_eq!(world.hands.counters.jobs, 4);
-}
-
-#[test]
-fn transfers_go_round_in_order() {
-    let mut world = World::opened();
-    assert_eq!(world.perform(Action::StartStream), "Ok");
-    let order = |world: &World| -> Vec<usize> {
-        world.kernel.state().pending.iter().map(|request| request.address).collect()
-    };
-    let first = order(&world);
-    assert_eq!(first.len(), 4);
+fn raw_frames_come_as_they_were_sent() {
+    let mut life = Life::new(true);
     for _ in 0..3 {
-        assert!(world.kernel.state().finish_iso(vec![(0, vec![1; 100]), (0, vec![])]));
+        life.until_frames(1);
+        let info = life.frames.last().expect("one came");
+        assert_eq!(life.sensor.raw_frame(), Some(&raw(info.sequence)[..]));
     }
-    assert_eq!(world.turn_over(), 3);
-    assert_eq!(order(&world), [first[3], first[0], first[1], first[2]]);
-    assert_eq!(world.hands.queue_low, 1);
+    let sequences: Vec<_> = life.frames.iter().map(|info| info.sequence).collect();
+    assert_eq!(sequences, [0, 1, 2]);
+    assert_eq!(life.sensor.identity().map(|identity| identity.serial.to_string()), Some(SERIAL.to_owned()));
+    assert!(life.sensor.replies().is_some());
+    life.round();
+    assert_eq!(life.sensor.raw_frame(), None);
+    assert_eq!(life.sensor.counters().refused_transfers, 0);
 }
 
 #[test]
-fn a_stream_that_gets_no_transfer_at_all_does_not_start() {
-    let mut world = World::opened();
-    world.kernel.state().refuse = 4;
-    assert_eq!(world.perform(Action::StartStream), "NoMemory");
-    assert_eq!((world.hands.counters.refused_transfers, world.hands.deadline()), (4, None));
-    assert_eq!(world.perform(Action::StartStream), "Ok");
+fn decoded_frames_are_those_of_the_decoder_alone() {
+    let mut life = Life::new(false);
+    let (mut depth, mut alone) = (vec![0; PIXELS], vec![1; PIXELS]);
+    assert!(life.sensor.finish(&mut depth, None).is_err());
+    life.until_frames(2);
+    life.sensor.finish(&mut depth, None).expect("a frame is complete");
+    let (p0, lens) = life.sensor.replies().expect("it was started");
+    let lens = depth::Intrinsics::from_reply(lens).expect("good");
+    let tables = depth::Tables::from_p0_reply(p0, &lens).expect("good");
+    let mut decoder = depth::Decoder::new(&tables, depth::Settings::default()).expect("good");
+    let sequence = life.frames.last().expect("two came").sequence;
+    decoder.decode(&raw(sequence), &mut alone, None).expect("whole");
+    assert!(depth == alone);
 }
 
 #[test]
-fn refused_transfers_are_tried_again() {
-    let mut world = World::opened();
-    world.kernel.state().refuse = 1;
-    assert_eq!(world.perform(Action::StartStream), "Ok");
-    assert_eq!((world.hands.idle.len(), world.hands.depth_pending()), (1, 3));
-    assert_eq!(world.hands.deadline(), Some(NOW + RETRY));
-    world.hands.refill(NOW);
-    assert_eq!(world.hands.depth_pending(), 3);
-    world.hands.refill(NOW + RETRY);
-    assert_eq!((world.hands.idle.len(), world.hands.depth_pending()), (0, 4));
-    assert!(world.kernel.state().finish_iso(vec![]));
-    assert!(world.kernel.state().finish_iso(vec![]));
-    world.kernel.state().refuse = 1;
-    assert_eq!(world.turn_over(), 2);
-    assert_eq!((world.hands.idle.len(), world.hands.depth_pending()), (1, 3));
-    // The first time at once.
-    world.hands.refill(NOW);
-    assert_eq!((world.hands.idle.len(), world.hands.depth_pending()), (0, 4));
-    assert_eq!((world.hands.counters.refused_transfers, world.hands.counters.last_refusal), (2, 12));
-    assert_eq!(world.hands.deadline(), None);
+fn a_frame_that_nobody_asks_for_does_not_cost_another() {
+    let mut life = Life::new(false);
+    life.until_frames(3);
+    let sequences: Vec<_> = life.frames.iter().map(|info| info.sequence).collect();
+    assert_eq!(sequences, [0, 1, 2]);
 }
 
 #[test]
-fn a_queue_that_ran_dry_is_counted_and_filled_when_it_can_be() {
-    let mut world = World::opened();
-    assert_eq!(world.perform(Action::StartStream), "Ok");
-    while world.kernel.state().finish_iso(vec![]) {}
-    world.kernel.state().refuse = 5;
-    assert_eq!(world.turn_over(), 4);
-    world.hands.refill(NOW);
-    assert_eq!((world.hands.depth_pending(), world.hands.counters.dry), (0, 1));
-    assert_eq!(world.hands.deadline(), Some(NOW + RETRY));
-    world.hands.refill(NOW + RETRY);
-    assert_eq!(world.hands.depth_pending(), 4);
-}
-
-#[test]
-fn stopping_waits_for_what_was_discarded() {
-    let mut world = World::opened();
-    assert_eq!(world.perform(Action::StartStream), "Ok");
-    world.start(Action::StopStream);
-    assert!(!world.hands.stopped(NOW));
-    assert_eq!(world.turn_over(), 4);
-    assert!(world.hands.stopped(NOW));
-    assert!(!world.hands.stopped(NOW), "only once");
-    assert_eq!(world.hands.idle.len(), 4);
-    assert_eq!(world.perform(Action::StopStream), "Ok");
-}
-
-#[test]
-fn stopping_is_over_after_half_a_second_in_any_case() {
-    let mut world = World::opened();
-    assert_eq!(world.perform(Action::StartStream), "Ok");
-    world.kernel.state().deaf = true;
-    world.start(Action::StopStream);
-    assert_eq!(world.turn_over(), 0);
-    assert_eq!(world.hands.deadline(), Some(NOW + STOP_WAIT));
-    assert!(world.hands.stopped(NOW + STOP_WAIT));
-    // A new start lives with what is still out; closing gives it back.
-    assert_eq!(world.perform(Action::StartStream), "Ok");
-    assert_eq!(world.perform(Action::Close), "Ok");
-    assert_eq!((world.hands.idle.len(), world.hands.counters.replaced), (4, 0));
-    assert!(world.hands.node.is_none());
-}
-
-#[test]
-fn a_sensor_that_is_gone_ends_the_command_and_says_so_once() {
-    let mut world = World::opened();
-    assert_eq!(world.perform(Action::StartStream), "Ok");
-    world.start(Action::Receive { max: 16 });
-    world.kernel.unplug();
-    let (mut depth, mut commands) = (0, Vec::new());
-    loop {
-        match world.hands.reap() {
-            Reaped::Depth(urb) => {
-                depth += 1;
-                assert_eq!(urb.status(), Err(Errno::ESHUTDOWN));
-                world.hands.resubmit(urb);
-            }
-            Reaped::Command(urb) => world.hands.command_done(urb, |done| commands.push(text(done))),
-            Reaped::Gone => break,
-            Reaped::Nothing | Reaped::Stray => panic!("not yet"),
+fn a_turn_reaps_a_bounded_number() {
+    let mut life = Life::new(true);
+    life.until_frames(1);
+    // A kernel that has complete whatever it is given.
+    for _ in 0..REAP_MAX + 10 {
+        for _ in 0..life.sensor.settings().transfers {
+            life.toy.kernel.state().finish_iso(vec![(0, vec![]); 2]);
         }
+        let before = life.sensor.counters().transfers;
+        life.sensor.turn(life.now);
+        assert!(life.sensor.counters().transfers - before <= REAP_MAX as u64);
     }
-    assert_eq!((depth, commands), (4, vec!["Gone".to_owned()]));
-    world.hands.gone(|done| panic!("told already: {}", text(done)));
-    assert!(matches!(world.hands.reap(), Reaped::Nothing));
-    assert_eq!(world.perform(Action::Close), "Ok");
-    assert_eq!(world.perform(Action::Close), "Ok");
-    assert_eq!(world.perform(Action::Alternate(0)), "Gone");
-    assert_eq!(world.perform(Action::Control(Setup::SUSPEND)), "Gone");
 }
 
 #[test]
-fn opening_again_closes_what_was_open() {
-    let mut world = World::opened();
-    assert_eq!(world.perform(Action::StartStream), "Ok");
-    world.kernel.state().calls.clear();
-    assert_eq!(world.perform(Action::Open { serial: None }), format!("Opened {SERIAL}"));
-    assert_eq!(world.kernel.state().calls[..4], ["release_interface", "release_interface", "open", "reset"]);
-    assert_eq!((world.hands.idle.len(), world.hands.counters.replaced, world.hands.generation), (4, 0, 2));
+fn a_sensor_that_is_plugged_in_again_goes_on() {
+    let mut life = Life::new(true);
+    life.until_frames(2);
+    let generation = life.sensor.node().map(|(generation, _)| generation);
+    life.toy.kernel.unplug();
+    life.tree.unplug(2);
+    life.until("noticed", |life| life.sensor.trouble().is_some() && life.sensor.node().is_none());
+    let kernel = Kernel::new();
+    kernel.behind(life.tree.node(2, 4));
+    life.tree.plug(SERIAL, 2, 4);
+    life.toy = Toy::new(kernel);
+    life.until_frames(2);
+    assert_eq!(life.sensor.trouble(), None);
+    assert_ne!(life.sensor.node().map(|(generation, _)| generation), generation);
+    assert_eq!(life.sensor.counters().replaced, 0);
 }
 
 #[test]
-fn closing_waits_for_a_job_whose_result_is_not_wanted_any_more() {
-    let mut world = World::new();
-    world.start(Action::Open { serial: None });
-    world.start(Action::Close);
-    assert_eq!(world.perform(Action::Alternate(1)), format!("Io({})", Errno::EBUSY as i32));
-    let mut told = Vec::new();
-    while told.is_empty() {
-        if let Some(outcome) = world.hands.jobs.take() {
-            world.hands.job_done(outcome, NOW, |done| told.push(text(done)));
-        }
-        thread::sleep(Duration::from_millis(1));
-    }
-    assert_eq!(told, ["Ok"]);
-    assert!(world.hands.node.is_none());
-    assert_eq!(world.kernel.state().calls.last(), Some(&"release_interface"));
+fn shutting_down_stops_in_order_within_half_a_second() {
+    let mut life = Life::new(true);
+    life.until_frames(1);
+    let begin = life.now;
+    life.toy.opcodes.clear();
+    life.sensor.shut_down(life.now);
+    life.until("shut down", |life| life.sensor.is_shut_down());
+    assert!(life.now - begin <= Duration::from_millis(500), "{:?}", life.now - begin);
+    assert_eq!(life.toy.opcodes, [Command::Stop.opcode(), Command::Streaming(false).opcode()]);
+    assert!(life.sensor.node().is_none());
+    assert_eq!(life.sensor.turn(life.now), Turn::Idle);
 }
 
 #[test]
-fn what_was_lost_with_a_node_is_allocated_anew() {
-    let mut world = World::opened();
-    assert_eq!(world.perform(Action::StartStream), "Ok");
-    drop(world.hands.node.take());
-    assert_eq!(world.perform(Action::Open { serial: None }), format!("Opened {SERIAL}"));
-    assert_eq!((world.hands.idle.len(), world.hands.counters.replaced), (4, 4));
-}
-
-#[test]
-fn a_decoder_is_made_from_good_replies_only() {
-    let mut world = World::new();
-    let lens: Vec<u8> = [365_f32, 365.0, 256.0, 206.0].iter().flat_map(|value| value.to_le_bytes()).collect();
-    let mut lens_reply = vec![0; INTRINSICS_REPLY_MIN.max(92)];
-    lens_reply[..16].copy_from_slice(&lens);
-    let lens = lens_reply;
-    let p0 = vec![7; P0_REPLY_MIN];
-    let short = world.perform(Action::Prepare { p0: &p0[1..], lens: &lens });
-    assert_eq!(short, format!("{:?}", Failure::BadTables(TablesError::P0Length(P0_REPLY_MIN - 1))));
-    assert!(world.hands.replies.is_none());
-    let jobs = world.hands.counters.jobs;
-    assert_eq!(world.perform(Action::Prepare { p0: &p0, lens: &lens }), "Ok");
-    assert!(matches!(world.hands.target, Some(Target::Decode(_))));
-    assert_eq!(world.hands.counters.jobs, jobs + 1);
-    // Raw frames need no decoder, but the tables for those who decode them later.
-    world.hands.settings.raw = true;
-    world.hands.target = Some(Target::raw());
-    let other = vec![8; P0_REPLY_MIN];
-    assert_eq!(world.perform(Action::Prepare { p0: &other, lens: &lens }), "Ok");
-    assert!(matches!(world.hands.target, Some(Target::Raw(_))));
-    assert_eq!(world.hands.replies.as_ref().map(|replies| replies.p0[0]), Some(8));
+fn shutting_down_without_a_sensor_is_quick() {
+    let mut life = Life::new(false);
+    life.tree.unplug(2);
+    life.until("looked", |life| life.sensor.trouble() == Some(Trouble::NotFound));
+    life.sensor.shut_down(life.now);
+    life.until("shut down", |life| life.sensor.is_shut_down());
 }
 
 #[test]
