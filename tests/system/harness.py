@@ -59,17 +59,18 @@ def main(body):
 class Server:
     """`depthcast` on a free port of loopback; the log goes to target/system/NAME.log and fails no test by its amount.
 
-    `prefix` is a command that starts it, for limits.
+    `prefix` is a command that starts it, for limits; `env` is added to the environment.
     """
 
-    def __init__(self, name, *arguments, port=0, prefix=()):
+    def __init__(self, name, *arguments, port=0, prefix=(), env=None):
         need(os.access(BINARY, os.X_OK), f"no program at {BINARY}: cargo build --release, or set DEPTHCAST")
         OUT.mkdir(parents=True, exist_ok=True)
         self.log_path = OUT / f"{name}.log"
         self.started = time.monotonic()
         with open(self.log_path, "wb") as log:
             command = [*prefix, BINARY, *arguments, "--listen", f"127.0.0.1:{port}"]
-            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                            env={**os.environ, **(env or {})})
         try:
             self.port = self._port()
         except Failed:
