@@ -22,6 +22,8 @@ use crate::readiness::Readiness;
 use crate::tree::{Sensor, Tree};
 use crate::user::Memory;
 
+/// Largest buffer of a bulk request that is set aside for others.
+const SPARE_BULK_MAX: usize = 64 * 1024;
 /// Bytes that the kernel counts for each URB besides its buffer: `struct async` and `struct urb` on 64 bits.
 const URB_MEMORY: usize = 112 + 192;
 /// Bytes counted for each packet: `struct usb_iso_packet_descriptor`.
@@ -179,7 +181,7 @@ impl Bus {
         }
         for (pending, transfer) in node.done {
             self.memory_used -= pending.memory;
-            self.spare.push(transfer);
+            keep(&mut self.spare, transfer);
         }
         if node.connected {
             for interface in 0..self.drivers.len() {
@@ -410,13 +412,13 @@ impl Bus {
         let prepared = match charged {
             Ok(prepared) => prepared,
             Err(errno) => {
-                self.spare.push(transfer);
+                keep(&mut self.spare, transfer);
                 return Err(errno);
             }
         };
         if let Err((errno, transfer)) = self.controller.submit(transfer, now) {
             self.memory_used -= prepared.memory;
-            self.spare.push(transfer);
+            keep(&mut self.spare, transfer);
             return Err(errno);
         }
         let isochronous = urb.kind == abi::ISO;
@@ -458,7 +460,7 @@ impl Bus {
     }
 
     pub(crate) fn recycle(&mut self, reaped: Reaped) {
-        self.spare.push(reaped.transfer);
+        keep(&mut self.spare, reaped.transfer);
     }
 
     /// Begins a transfer for which the calling thread is going to wait with [`Bus::awaited`].
@@ -482,7 +484,7 @@ impl Bus {
                 Ok(id)
             }
             Err((errno, transfer)) => {
-                self.spare.push(transfer);
+                keep(&mut self.spare, transfer);
                 Err(errno)
             }
         }
@@ -497,7 +499,7 @@ impl Bus {
         match controller::status(&transfer) {
             0 => Some(Ok(transfer)),
             status => {
-                self.spare.push(transfer);
+                keep(&mut self.spare, transfer);
                 Some(Err(Errno::from_raw(-status)))
             }
         }
@@ -512,7 +514,7 @@ impl Bus {
 
     /// Gives back what [`Bus::awaited`] handed out.
     pub(crate) fn recycle_transfer(&mut self, transfer: Transfer) {
-        self.spare.push(transfer);
+        keep(&mut self.spare, transfer);
     }
 
     /// Whether `length` bytes may be held, for a moment.
@@ -621,7 +623,7 @@ impl Bus {
                 node.readiness.completed();
             } else {
                 // Its node was closed meanwhile.
-                self.spare.push(transfer);
+                keep(&mut self.spare, transfer);
             }
         }
         any
@@ -810,5 +812,14 @@ fn prepare_isochronous(
 fn report(result: std::io::Result<()>) {
     if let Err(error) = result {
         eprintln!("kinect2-sim-usbfs: the tree of devices: {error}");
+    }
+}
+
+/// Sets a transfer aside for the next request. One that a page was read with is too large for the others, which would all
+/// grow to its size in time.
+fn keep(spare: &mut Vec<Transfer>, transfer: Transfer) {
+    let is_bulk = matches!(transfer.kind, kinect2_sim::host::Kind::Bulk);
+    if !(is_bulk && transfer.buffer.capacity() > SPARE_BULK_MAX) {
+        spare.push(transfer);
     }
 }
