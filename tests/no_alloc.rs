@@ -1,6 +1,8 @@
 //! After start-up, serving allocates nothing: a counting allocator over the whole process.
 //!
-//! The viewers live in the same process, so they too are written without the heap once they run.
+//! The viewers live in the same process, so they too are written without the heap once they run. For a sensor the test
+//! runs itself again with the simulated one preloaded below it, which is a shared object with an allocator of its own: it
+//! is not counted.
 #![allow(unsafe_code, reason = "a global allocator is unsafe by its trait; this one is for this test only")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -8,12 +10,14 @@ use std::cell::Cell;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use depthcast::camera::{Camera, LocalClock};
-use depthcast::clock::Clock;
+use depthcast::clock::{Clock, Now};
 use depthcast::colormap::Range;
 use depthcast::net_poll::{Address, Server, Settings, Stop};
 use depthcast::peer::THIS_MACHINE;
@@ -21,8 +25,10 @@ use depthcast::proto::pickle;
 use depthcast::render::Renderer;
 use depthcast::service::Notifier;
 use depthcast::source::demo::Demo;
+use depthcast::source::kinect::{self, Kinect};
 use depthcast::source::{Feed, Source};
 use depthcast::view::{Flip, Spec, View};
+use kinect2::sysfs::Roots;
 
 struct Counting;
 
@@ -79,13 +85,53 @@ static STOP: AtomicBool = AtomicBool::new(false);
 
 #[test]
 fn three_hundred_frames_without_an_allocation() {
+    if let Some(root) = std::env::var_os(ROOT) {
+        return serve(pickle::Form::Compact, |now| kinect(Path::new(&root), now));
+    }
     for form in [pickle::Form::Protocol0, pickle::Form::Compact] {
         STOP.store(false, Ordering::Relaxed);
-        serve(form);
+        serve(form, |_| Source::Demo(Box::new(Demo::new(1))));
     }
+    above_the_simulator();
 }
 
-fn serve(form: pickle::Form) {
+/// Where the simulated sensor pretends to be; set only where there is one.
+const ROOT: &str = "KINECT2_SIM_ROOT";
+
+/// Runs this test again with a sensor.
+fn above_the_simulator() {
+    let this = std::env::current_exe().expect("a path");
+    let library = this.with_file_name("libkinect2_sim_usbfs.so");
+    assert!(library.exists(), "{} is built with this test", library.display());
+    let root = std::env::temp_dir().join(format!("depthcast-no-alloc-sensor-{}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&root);
+    // Under an emulator, where Cargo has run it so: a kernel may not know how.
+    let mut command = match std::env::var_os("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER") {
+        Some(runner) if cfg!(target_arch = "aarch64") => {
+            let mut command = Command::new(runner);
+            command.arg(&this);
+            command
+        }
+        _ => Command::new(&this),
+    };
+    command.args(["--exact", "three_hundred_frames_without_an_allocation", "--nocapture"]);
+    command.env("LD_PRELOAD", &library).env(ROOT, &root);
+    // As fast as frames are taken, so that nothing depends on the machine's speed.
+    command.env("KINECT2_SIM_FRAMES", "noise").env("KINECT2_SIM_PACE", "demand");
+    let output = command.output().expect("this binary runs");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(said.contains("1 passed"), "{said}");
+    std::fs::remove_dir_all(&root).expect("removed");
+}
+
+fn kinect(root: &Path, now: Now) -> Source {
+    let roots = Roots { sys: root.join("sys"), dev: root.join("dev") };
+    let settings = kinect::Settings::default().sensor(None, roots, false);
+    Source::Kinect(Box::new(Kinect::new(settings, now).expect("a sensor")))
+}
+
+fn serve(form: pickle::Form, source: impl FnOnce(Now) -> Source) {
     let path = std::env::temp_dir().join(format!("depthcast-no-alloc-{}", std::process::id()));
     let _ = std::fs::remove_file(&path);
     let manager = UnixDatagram::bind(&path).expect("bound");
@@ -98,7 +144,7 @@ fn serve(form: pickle::Form) {
 
     let clock = Clock::start();
     let now = clock.now();
-    let feed = Feed::new(Source::Demo(Box::new(Demo::new(1))), 120, std::iter::empty().collect(), now);
+    let feed = Feed::new(source(now), 120, std::iter::empty().collect(), now);
     let spec = Spec {
         rotate_180: true,
         flip: Flip::X,
@@ -139,6 +185,7 @@ fn serve(form: pickle::Form) {
     for other in others {
         assert!(other.join().expect("a viewer failed") > 20, "a viewer saw next to nothing");
     }
+    assert!(captured(address) >= 2 * counted, "placeholders were counted");
     viewer.write_all(b"2").expect("written");
     assert_eq!(server.join().expect("the server failed"), Stop::Viewer);
     let mut message = [0; 64];
@@ -149,6 +196,16 @@ fn serve(form: pickle::Form) {
 
 fn connect(address: SocketAddr) -> TcpStream {
     TcpStream::connect(address).expect("connected")
+}
+
+/// Frames that the source gave, by `/state`.
+fn captured(address: SocketAddr) -> u64 {
+    let mut peer = connect(address);
+    peer.write_all(b"GET /state HTTP/1.0\r\n\r\n").expect("written");
+    let mut text = String::new();
+    peer.read_to_string(&mut text).expect("the state");
+    let after = text.split("\"captured\":").nth(1).expect("a count of frames");
+    after.split(',').next().and_then(|n| n.parse().ok()).expect("a number")
 }
 
 /// Asks for `count` frames in the Python way.
