@@ -437,7 +437,7 @@ def check_leaks(replugs=int(os.environ.get("KINECT_REPLUGS", "40"))):
                     least = tuple(min(values) for values in zip(*looks))
                     seen.append(least)
                     steady = steady or (least if resets >= 20 else None)
-                if resets > replugs:
+                if last >= replugs:
                     break
                 time.sleep(0.02)
             need(last >= replugs, f"only {last} replugs: {server.log()[-500:]}")
