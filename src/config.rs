@@ -20,16 +20,23 @@ use crate::net_poll::Address;
 use crate::peer::{Network, THIS_MACHINE};
 use crate::proto::pickle;
 use crate::source::fault::{Fault, Plan};
-use crate::source::{NOMINAL_FPS, kinect};
+use crate::source::life::Pipeline;
+use crate::source::{LIBFREENECT2, NOMINAL_FPS, kinect};
 use crate::view::{self, Flip};
 
 pub use self::file::{BadFile, FileValues, Problems};
+
+/// What `--version` says, after the name.
+const VERSION: &str = match LIBFREENECT2 {
+    Some(_) => concat!(env!("CARGO_PKG_VERSION"), " (with libfreenect2)"),
+    None => concat!(env!("CARGO_PKG_VERSION"), " (without libfreenect2)"),
+};
 
 /// The command line.
 #[derive(Debug, Parser)]
 #[command(
     name = "depthcast",
-    version,
+    version = VERSION,
     about = "A network depth camera: depth as a picture for every viewer on the LAN"
 )]
 pub struct Cli {
@@ -145,7 +152,7 @@ impl Probe {
         let Probe { config, source, roots, .. } = self.clone();
         let config = Config::new(&Command::Run(Options { config, source, roots, ..Options::default() }))?;
         match config.source {
-            SourceSpec::Kinect(_) => Ok(config),
+            SourceSpec::Kinect(_) | SourceSpec::Libfreenect2(_) => Ok(config),
             other => Err(BadConfig::NoSensor(other)),
         }
     }
@@ -158,7 +165,12 @@ impl Recording {
     /// [`BadConfig`] names what cannot be as it is and says what can.
     pub fn decide(&self) -> Result<Config, BadConfig> {
         let Recording { config, source, fps, roots, .. } = self.clone();
-        Config::new(&Command::Run(Options { config, source, fps, roots, ..Options::default() }))
+        let config =
+            Config::new(&Command::Run(Options { config, source, fps, roots, ..Options::default() }))?;
+        match config.source {
+            SourceSpec::Libfreenect2(_) => Err(BadConfig::NoRecording),
+            _ => Ok(config),
+        }
     }
 }
 
@@ -201,8 +213,8 @@ pub struct Options {
     /// Configuration file; the options here override it
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Where depth comes from: kinect or kinect:SERIAL, demo, or replay:PATH for a folder of recorded frames [default:
-    /// kinect; demo: demo]
+    /// Where depth comes from: kinect or kinect:SERIAL, the same with libfreenect2, demo, or replay:PATH for a folder of
+    /// recorded frames [default: kinect; demo: demo]
     #[arg(long, value_name = "SPEC")]
     source: Option<SourceSpec>,
     /// Where to listen; may be repeated [default: 127.0.0.1:8080]
@@ -245,6 +257,8 @@ pub enum SourceSpec {
     Replay(PathBuf),
     /// A Kinect v2: the one with this serial number, or the first.
     Kinect(Option<String>),
+    /// The same through libfreenect2, in a build that has it.
+    Libfreenect2(Option<String>),
 }
 
 impl FromStr for SourceSpec {
@@ -254,8 +268,12 @@ impl FromStr for SourceSpec {
         match text.split_once(':') {
             None if text == "demo" => Ok(SourceSpec::Demo),
             None if text == "kinect" => Ok(SourceSpec::Kinect(None)),
+            None if text == "libfreenect2" => Ok(SourceSpec::Libfreenect2(None)),
             Some(("replay", path)) if !path.is_empty() => Ok(SourceSpec::Replay(path.into())),
             Some(("kinect", serial)) if is_serial(serial) => Ok(SourceSpec::Kinect(Some(serial.into()))),
+            Some(("libfreenect2", serial)) if is_serial(serial) => {
+                Ok(SourceSpec::Libfreenect2(Some(serial.into())))
+            }
             _ => Err(BadSource),
         }
     }
@@ -273,6 +291,8 @@ impl fmt::Display for SourceSpec {
             SourceSpec::Replay(path) => write!(f, "replay:{}", path.display()),
             SourceSpec::Kinect(None) => f.write_str("kinect"),
             SourceSpec::Kinect(Some(serial)) => write!(f, "kinect:{serial}"),
+            SourceSpec::Libfreenect2(None) => f.write_str("libfreenect2"),
+            SourceSpec::Libfreenect2(Some(serial)) => write!(f, "libfreenect2:{serial}"),
         }
     }
 }
@@ -284,7 +304,8 @@ pub struct BadSource;
 impl fmt::Display for BadSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(
-            "the sources of this version are kinect, kinect:SERIAL (letters and digits), demo and replay:PATH",
+            "the sources of this version are kinect, kinect:SERIAL (letters and digits), libfreenect2, libfreenect2:SERIAL, \
+             demo and replay:PATH",
         )
     }
 }
@@ -320,6 +341,8 @@ pub struct Config {
     pub shutdown_from: Vec<Network>,
     /// How a sensor is driven; its values fit together.
     pub kinect: kinect::Settings,
+    /// Who makes the depth behind libfreenect2.
+    pub pipeline: Pipeline,
     /// Where sysfs and devfs are; never in a file.
     pub roots: Roots,
     /// How much to log.
@@ -363,8 +386,12 @@ impl Config {
         };
         let kinect = file.kinect();
         let source = options.source.or(preset).or(file.source).unwrap_or(SourceSpec::Kinect(None));
-        if matches!(source, SourceSpec::Kinect(_)) && !options.fault.is_empty() {
+        let sensor = matches!(source, SourceSpec::Kinect(_) | SourceSpec::Libfreenect2(_));
+        if sensor && !options.fault.is_empty() {
             return Err(BadConfig::Fault);
+        }
+        if matches!(source, SourceSpec::Libfreenect2(_)) && LIBFREENECT2.is_none() {
+            return Err(BadConfig::WithoutLibfreenect2);
         }
         let min = options.min_mm.or(file.min_mm).unwrap_or(Range::PYTHON.min_mm());
         let max = options.max_mm.or(file.max_mm).unwrap_or(max_mm);
@@ -410,6 +437,7 @@ impl Config {
             pickle: options.pickle.or(file.pickle).unwrap_or_default(),
             shutdown_from: file.shutdown_from.unwrap_or_else(|| THIS_MACHINE.to_vec()),
             kinect,
+            pipeline: file.pipeline.unwrap_or_default(),
             roots: options.roots.roots(),
             log_level: options.log_level.or(file.log_level).unwrap_or(log::LevelFilter::Info),
         })
@@ -432,6 +460,7 @@ impl Config {
             pickle,
             shutdown_from,
             kinect,
+            pipeline,
             roots: _,
             log_level,
         } = self;
@@ -465,6 +494,7 @@ impl Config {
             ("viewers.max", *viewers_max != new.viewers_max),
             ("kinect.packets", kinect.packets != new.kinect.packets),
             ("kinect.transfers", kinect.transfers != new.kinect.transfers),
+            ("libfreenect2.pipeline", *pipeline != new.pipeline),
         ];
         let changed = |keys: &[(&'static str, bool)]| keys.iter().filter(|k| k.1).map(|k| k.0).collect();
         (changed(&at_once), changed(&restart))
@@ -475,7 +505,8 @@ impl Config {
         let Config { source, listen, fps, viewers_max, .. } = self.clone();
         let kinect::Settings { packets, transfers, .. } = self.kinect;
         let kinect = kinect::Settings { packets, transfers, ..new.kinect };
-        Config { source, listen, fps, viewers_max, kinect, ..new }
+        let pipeline = self.pipeline;
+        Config { source, listen, fps, viewers_max, kinect, pipeline, ..new }
     }
 
     /// The part of it that the loop needs.
@@ -525,6 +556,7 @@ impl fmt::Display for Config {
         writeln!(f, "kinect.bilateral = {}", kinect.bilateral)?;
         writeln!(f, "kinect.edge = {}", kinect.edge)?;
         writeln!(f, "kinect.offset_mm = {}", kinect.offset_mm)?;
+        writeln!(f, "libfreenect2.pipeline = {}", Quoted(self.pipeline.name()))?;
         writeln!(f, "log.level = {}", Quoted(name_of(&LEVELS, self.log_level)))
     }
 }
@@ -534,6 +566,10 @@ impl fmt::Display for Config {
 pub enum BadConfig {
     /// Faults are played on demo and replay.
     Fault,
+    /// The program was built without the library.
+    WithoutLibfreenect2,
+    /// `record` takes raw frames as the driver reads them.
+    NoRecording,
     /// `probe` is about sensors.
     NoSensor(SourceSpec),
     /// The palette's range is empty.
@@ -549,6 +585,13 @@ impl fmt::Display for BadConfig {
         match self {
             BadConfig::Fault => {
                 f.write_str("--fault: plays on demo and replay, not on a sensor; add --source")
+            }
+            BadConfig::WithoutLibfreenect2 => f.write_str(
+                "source: this program was built without libfreenect2; build it with `--features libfreenect2` where the \
+                 library is installed, or use --source kinect",
+            ),
+            BadConfig::NoRecording => {
+                f.write_str("record does not work through libfreenect2; use --source kinect, which records the same frames")
             }
             BadConfig::NoSensor(source) => {
                 write!(f, "probe looks for sensors and the source is {source}; add --source kinect")

@@ -10,8 +10,8 @@ use clap::Parser;
 use kinect2::diagnosis::diagnose;
 
 use depthcast::camera::LocalClock;
-use depthcast::clock::Clock;
-use depthcast::config::{Action, Cli, Command, Config, Conversion, Probe, Recording, SourceSpec};
+use depthcast::clock::{Clock, Now};
+use depthcast::config::{Action, BadConfig, Cli, Command, Config, Conversion, Probe, Recording, SourceSpec};
 use depthcast::convert::convert;
 use depthcast::limits::LOBBY;
 use depthcast::net_poll::{Server, Stop};
@@ -86,6 +86,9 @@ fn run(command: &Command) -> Result<(), Failure> {
             let sensor = config.kinect.sensor(serial.clone(), config.roots.clone(), false);
             Source::Kinect(Box::new(Kinect::new(sensor, clock.now()).map_err(|e| cannot_start(&e))?))
         }
+        SourceSpec::Libfreenect2(serial) => {
+            through_library(&config, serial.clone(), clock.now()).map_err(|e| cannot_start(&e))?
+        }
     };
     let now = clock.now();
     let feed = Feed::new(source, config.fps, config.faults.clone(), now);
@@ -108,7 +111,7 @@ fn run(command: &Command) -> Result<(), Failure> {
     let (ring, connections) = server.room();
     let usb = match config.source {
         SourceSpec::Kinect(_) => config.kinect.queue_bytes(),
-        SourceSpec::Demo | SourceSpec::Replay(_) => 0,
+        SourceSpec::Demo | SourceSpec::Replay(_) | SourceSpec::Libfreenect2(_) => 0,
     };
     log::info!(
         "memory set aside: {} KiB for frames, {} KiB for connections, {} KiB for USB transfers",
@@ -131,11 +134,25 @@ fn run(command: &Command) -> Result<(), Failure> {
     }
 }
 
+/// The sensor behind libfreenect2.
+#[cfg(feature = "libfreenect2")]
+fn through_library(config: &Config, serial: Option<String>, now: Now) -> Result<Source, String> {
+    use depthcast::source::libfreenect2::{Libfreenect2, Settings};
+    let settings = Settings { serial, pipeline: config.pipeline, decode: config.kinect.decode() };
+    Ok(Source::Libfreenect2(Box::new(Libfreenect2::new(settings, now)?)))
+}
+
+/// Without the library there is no such configuration either.
+#[cfg(not(feature = "libfreenect2"))]
+fn through_library(_: &Config, _: Option<String>, _: Now) -> Result<Source, String> {
+    Err(BadConfig::WithoutLibfreenect2.to_string())
+}
+
 /// Says what stands in the way of a sensor; false if no frame would come.
 fn probe(options: &Probe) -> Result<bool, Failure> {
     let config = options.decide().map_err(|e| Failure::new(BAD_USAGE, e))?;
     let serial = match &config.source {
-        SourceSpec::Kinect(serial) => serial.as_deref(),
+        SourceSpec::Kinect(serial) | SourceSpec::Libfreenect2(serial) => serial.as_deref(),
         SourceSpec::Demo | SourceSpec::Replay(_) => None,
     };
     let findings = diagnose(&config.roots, serial, config.kinect.packets, config.kinect.transfers);
@@ -176,6 +193,7 @@ fn record(options: &Recording) -> Result<(), Failure> {
             let replay = Source::open_replay(path).map_err(bad_source)?;
             record::pictures(replay, config.fps, folder, limit, &mut signals)
         }
+        SourceSpec::Libfreenect2(_) => return Err(Failure::new(BAD_USAGE, BadConfig::NoRecording)),
     };
     let summary =
         recorded.map_err(|e| Failure::new(if e.is_at_start() { CANNOT_START } else { FAILED }, e))?;

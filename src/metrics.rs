@@ -6,8 +6,8 @@ use std::time::Duration;
 use crate::camera::Camera;
 use crate::proto::Close;
 use crate::render::Made;
-use crate::source::kinect::Report;
 use crate::source::{HEIGHT, WIDTH};
+use crate::source::{Report, life};
 
 /// Counters since the start; they only rise.
 #[derive(Debug, Default)]
@@ -194,12 +194,13 @@ pub fn write_state(
 
 /// Writes what is known of a sensor, or `null`.
 fn write_report(out: &mut impl Write, report: Option<&Report>) -> fmt::Result {
-    let Some(r) = report else { return out.write_str("null") };
+    let r = match report {
+        None => return out.write_str("null"),
+        Some(Report::Library(r)) => return write_library(out, r),
+        Some(Report::Usb(r)) => r,
+    };
     out.write_str(r#"{"serial":"#)?;
-    match r.serial {
-        Some(serial) => write!(out, r#""{}""#, Json(serial))?,
-        None => out.write_str("null")?,
-    }
+    write_name(out, r.serial)?;
     match r.firmware {
         Some(firmware) => write!(out, r#","firmware":"{firmware}","#)?,
         None => out.write_str(r#","firmware":null,"#)?,
@@ -209,6 +210,24 @@ fn write_report(out: &mut impl Write, report: Option<&Report>) -> fmt::Result {
     write!(out, r#""frames_lost":{},"restarts":{},"resets":{},"#, r.frames_lost, r.restarts, r.resets)?;
     write!(out, r#""transfers":{},"queue_low":{},"queue_dry":{},"#, r.transfers, r.queue_low, r.queue_dry)?;
     write!(out, r#""transfers_refused":{}}}"#, r.transfers_refused)
+}
+
+/// The same of a sensor behind a library.
+fn write_library(out: &mut impl Write, r: &life::Report) -> fmt::Result {
+    out.write_str(r#"{"serial":"#)?;
+    write_name(out, r.serial)?;
+    out.write_str(r#","firmware":"#)?;
+    write_name(out, r.firmware)?;
+    write!(out, r#","step":"{}","pipeline":"{}","#, r.step, r.pipeline.name())?;
+    write!(out, r#""frames_lost":{},"frames_overtaken":{},"#, r.frames_lost, r.frames_overtaken)?;
+    write!(out, r#""frames_bad":{},"resets":{}}}"#, r.frames_bad, r.resets)
+}
+
+fn write_name(out: &mut impl Write, name: Option<impl fmt::Display>) -> fmt::Result {
+    match name {
+        Some(name) => write!(out, r#""{}""#, Json(name)),
+        None => out.write_str("null"),
+    }
 }
 
 /// Bytes of `/state` that are enough for `viewers` of them and any camera of `camera_bytes` bytes of text.
@@ -263,6 +282,7 @@ impl Write for Escaping<'_, '_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::kinect;
     use kinect2::driver::{Firmware, Name};
 
     fn ms(n: u64) -> Duration {
@@ -303,7 +323,7 @@ mod tests {
             max_mm: u16::MAX,
             uptime: Duration::MAX,
             reopened: u64::MAX,
-            report: Some(Report {
+            report: Some(Report::Usb(kinect::Report {
                 serial: Some(Name::new(&"\"".repeat(99))),
                 firmware: Some(Firmware {
                     major: u16::MAX,
@@ -322,7 +342,7 @@ mod tests {
                 queue_low: usize::MAX,
                 queue_dry: u64::MAX,
                 transfers_refused: u64::MAX,
-            }),
+            })),
             viewers_max: viewers,
             counters: &counters,
             made: Made::default(),

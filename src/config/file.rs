@@ -22,6 +22,7 @@ use crate::limits::{
 use crate::net_poll::Address;
 use crate::peer::Network;
 use crate::proto::pickle;
+use crate::source::life::Pipeline;
 use crate::source::{HEIGHT, WIDTH, kinect};
 use crate::view::Flip;
 
@@ -60,6 +61,7 @@ pub struct FileValues {
     pub(super) offset_mm: Option<i16>,
     /// Line of the last of the `[kinect]` keys that may clash with each other or with a default.
     pub(super) kinect_line: usize,
+    pub(super) pipeline: Option<Pipeline>,
     pub(super) log_level: Option<log::LevelFilter>,
 }
 
@@ -277,6 +279,7 @@ impl Walk<'_> {
             ("kinect", "bilateral") => self.values.bilateral = self.switch(key, value),
             ("kinect", "edge") => self.values.edge = self.switch(key, value),
             ("kinect", "offset_mm") => self.values.offset_mm = self.offset(key, value),
+            ("libfreenect2", "pipeline") => self.values.pipeline = self.choice(key, value, &Pipeline::NAMES),
             ("log", "level") => self.values.log_level = self.choice(key, value, &LEVELS),
             _ => match ABSENT.iter().find(|s| s.name == section && s.keys.contains(&name)) {
                 Some(absent) => {
@@ -632,13 +635,14 @@ fn place(text: &[u8], at: usize) -> (usize, usize) {
 }
 
 /// What a file may hold: section (empty at the top) and keys.
-pub(super) const SECTIONS: [(&str, &[&str]); 7] = [
+pub(super) const SECTIONS: [(&str, &[&str]); 8] = [
     ("", &["source", "fps", "rotate", "flip", "overlay", "masks", "listen"]),
     ("range", &["min_mm", "max_mm", "clip_mm"]),
     ("camera", &["uid", "name", "type", "location"]),
     ("viewers", &["max", "stall_s", "allow"]),
     ("legacy", &["pickle", "shutdown_from"]),
     ("kinect", &["packets", "transfers", "min_mm", "max_mm", "bilateral", "edge", "offset_mm"]),
+    ("libfreenect2", &["pipeline"]),
     ("log", &["level"]),
 ];
 
@@ -649,14 +653,11 @@ struct Absent {
     part: &'static str,
 }
 
-const ABSENT: [Absent; 2] = [
-    Absent {
-        name: "http",
-        keys: &["tokens", "allow_origin", "instance"],
-        part: "access tokens, CORS or instance names",
-    },
-    Absent { name: "libfreenect2", keys: &["pipeline"], part: "libfreenect2 backend" },
-];
+const ABSENT: [Absent; 1] = [Absent {
+    name: "http",
+    keys: &["tokens", "allow_origin", "instance"],
+    part: "access tokens, CORS or instance names",
+}];
 
 /// Problems kept of one file: a screenful.
 const PROBLEMS_KEPT: usize = 50;

@@ -120,6 +120,7 @@ fn without_file_and_options_all_is_as_documented() {
                 edge: true,
                 offset_mm: 0,
             },
+            pipeline: Pipeline::Auto,
             roots: Roots { sys: "/sys".into(), dev: "/dev".into() },
             log_level: log::LevelFilter::Info,
         }
@@ -156,6 +157,9 @@ max_mm = 8000
 bilateral = false
 edge = false
 offset_mm = -24
+[libfreenect2]
+pipeline = "raw"
+
 [log]
 level = "trace"
 "#;
@@ -243,7 +247,6 @@ fn bad_files_are_refused_with_line_key_and_remedy() {
             "source = 'webcam'",
             &["c.toml:1: source: 'webcam': the sources of this version are kinect, kinect:SERIAL"],
         ),
-        ("source = 'libfreenect2'", &["the sources of this version"]),
         ("source = 'kinect:'", &["the sources of this version"]),
         ("source = 3", &["source: expected a text in quotes, found a whole number"]),
         ("fps = 241", &["fps: 241 is not between 0 and 240"]),
@@ -320,10 +323,7 @@ fn bad_files_are_refused_with_line_key_and_remedy() {
             &["kinect.offset_mm: expected a whole number from -500 to 500, found a number with"],
         ),
         ("kinect.offset = 1", &["unknown key kinect.offset; did you mean kinect.offset_mm?"]),
-        (
-            "libfreenect2.pipeline = 'cpu'",
-            &["libfreenect2.pipeline: this version has no libfreenect2 backend"],
-        ),
+        ("libfreenect2.pipeline = 'gpu'", &["libfreenect2.pipeline: 'gpu' is none of \"auto\", \"cuda\""]),
         ("fps = 30\nfps = 30", &["c.toml:2:1: this is not TOML: duplicate key"]),
         ("fps = 30\n  ä = 1", &["c.toml:2:3: this is not TOML"]),
         (
@@ -412,12 +412,42 @@ fn files_that_cannot_be_read_are_named_with_the_reason() {
 }
 
 #[test]
+fn a_build_without_libfreenect2_says_so() {
+    let result = config("depthcast run --source libfreenect2:0012");
+    match crate::source::LIBFREENECT2 {
+        Some(_) => {
+            let source = result.expect("good").source;
+            assert_eq!(source, SourceSpec::Libfreenect2(Some("0012".into())));
+            assert_eq!(source.to_string(), "libfreenect2:0012");
+        }
+        None => assert!(result.expect_err("built without").contains("--features libfreenect2")),
+    }
+    let record = Cli::try_parse_from(["depthcast", "record", "-o", "x", "--source", "libfreenect2"]);
+    let Ok(Action::Record(record)) = record.map(|cli| cli.action) else {
+        panic!("not taken for a recording")
+    };
+    let why = record.decide().expect_err("not recorded").to_string();
+    assert!(why.contains("libfreenect2"), "{why}");
+}
+
+#[test]
 fn changes_name_their_keys() {
     let old = config(RUN).expect("good");
     assert_eq!(old.changes(&old), (vec![], vec![]));
     let new = with_file("depthcast run", FULL).expect("good");
     let (at_once, restart) = old.changes(&new);
-    assert_eq!(restart, ["source", "fps", "listen", "viewers.max", "kinect.packets", "kinect.transfers"]);
+    assert_eq!(
+        restart,
+        [
+            "source",
+            "fps",
+            "listen",
+            "viewers.max",
+            "kinect.packets",
+            "kinect.transfers",
+            "libfreenect2.pipeline"
+        ]
+    );
     let kept = old.keeping(new.clone());
     assert_eq!(kept.changes(&new), (vec![], restart.clone()), "what needs a restart stays to be told");
     // FULL changes every key, so that together they are the keys of a file.

@@ -15,8 +15,7 @@ use crate::proto::http::{self, PictureFacts, Status, Target};
 use crate::proto::{Close, legacy, multipart, pickle};
 use crate::render::Renderer;
 use crate::ring::{Form, Picture, Ring, Slot};
-use crate::source::kinect::Report;
-use crate::source::{Feed, Outcome, Stamp};
+use crate::source::{Feed, Outcome, Report, Stamp, kinect, life};
 
 /// All that connections share.
 #[derive(Debug)]
@@ -476,8 +475,18 @@ struct Named(Option<Report>);
 
 impl fmt::Display for Named {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.map(|report| (report.serial, report.firmware)) {
-            Some((Some(serial), Some(firmware))) => write!(f, ": serial {serial}, firmware {firmware}"),
+        match self.0 {
+            Some(Report::Usb(kinect::Report { serial: Some(serial), firmware: Some(firmware), .. })) => {
+                write!(f, ": serial {serial}, firmware {firmware}")
+            }
+            Some(Report::Library(life::Report {
+                serial: Some(serial),
+                firmware: Some(firmware),
+                pipeline,
+                ..
+            })) => {
+                write!(f, ": serial {serial}, firmware {firmware}, pipeline {}", pipeline.name())
+            }
             _ => Ok(()),
         }
     }

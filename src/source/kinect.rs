@@ -15,7 +15,7 @@ use kinect2::sensor::{self, Sensor, Turn};
 use kinect2::stream::FrameInfo;
 use kinect2::sysfs::Roots;
 
-use super::SourceError;
+use super::{Driven, Progress, SourceError, when};
 use crate::clock::Now;
 use crate::limits::{KINECT_PACKETS_MAX, KINECT_QUEUE, KINECT_TRANSFERS_MAX};
 
@@ -108,26 +108,6 @@ pub struct Kinect {
     news: bool,
 }
 
-/// What a turn of the driver came to.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Progress {
-    /// Nothing, before a descriptor or the deadline says so.
-    Idle,
-    /// There may be more to do.
-    More,
-    /// A frame is complete: take it before the next turn.
-    Frame,
-    /// Frames have stopped coming.
-    Lost(SourceError),
-    /// There are still none, for another reason.
-    Still(SourceError),
-    /// Frames come: for the first time, or again.
-    Flowing {
-        /// Whether they came before.
-        again: bool,
-    },
-}
-
 impl Kinect {
     /// Allocates the queue of transfers. Nothing is opened yet, and whether a sensor is there makes no difference.
     ///
@@ -137,9 +117,10 @@ impl Kinect {
         let sensor = Sensor::new(settings, now.mono)?;
         Ok(Self { sensor, frame: None, said: None, started: false, news: false })
     }
+}
 
-    /// Steps the driver. Bounded, never blocks, and allocates nothing while frames come.
-    pub(super) fn turn(&mut self, now: Now) -> Progress {
+impl Driven for Kinect {
+    fn turn(&mut self, now: Now) -> Progress {
         self.frame = None;
         if std::mem::take(&mut self.news) {
             return Progress::Flowing { again: std::mem::replace(&mut self.started, true) };
@@ -159,67 +140,53 @@ impl Kinect {
         if turn == Turn::More { Progress::More } else { Progress::Idle }
     }
 
-    /// Hands out the frame that the last turn completed, and when it was captured: when its first packet came.
-    ///
-    /// * `depth`: millimetres, row-major, 424 rows x 512 columns; 0 means no return. Overwritten whole.
-    ///
-    /// `None` if there is none; `depth` is then worthless. Never allocates.
-    pub(super) fn take(&mut self, now: Now, depth: &mut [u16]) -> Option<Now> {
+    fn take(&mut self, now: Now, depth: &mut [u16]) -> Option<Now> {
         let info = self.frame.take()?;
         self.sensor.finish(depth, None).ok()?;
         Some(when(now, info.first_packet))
     }
 
-    /// Why there are no frames now, at least not for long enough to say so; `None` while they come.
-    pub(super) fn trouble(&self) -> Option<SourceError> {
+    fn trouble(&self) -> Option<SourceError> {
         self.sensor.trouble().map(SourceError::Kinect)
     }
 
-    /// What an overdue frame means if the driver knows of no trouble.
-    pub(super) fn overdue(&self) -> SourceError {
+    fn overdue(&self) -> SourceError {
         match self.sensor.state() {
             State::Streaming => SourceError::Silent,
             _ => SourceError::Opening,
         }
     }
 
-    /// When a turn is due although no descriptor is ready.
-    pub(super) fn due(&self) -> Option<Duration> {
+    fn due(&self) -> Option<Duration> {
         if self.news { Some(Duration::ZERO) } else { self.sensor.deadline() }
     }
 
-    /// A descriptor that is readable when the driver has work; the same all the time.
-    pub(super) fn job(&self) -> RawFd {
+    fn job(&self) -> RawFd {
         self.sensor.job_fd().as_raw_fd()
     }
 
-    /// The open device, writable when the driver has work: to be watched anew with each generation.
-    pub(super) fn node(&self) -> Option<(u64, RawFd)> {
+    fn node(&self) -> Option<(u64, RawFd)> {
         self.sensor.node()
     }
 
-    /// Changes what is made of frames, from the next one on that begins. The queue stays as it is.
-    pub(super) fn set(&mut self, settings: &Settings) {
+    fn set(&mut self, settings: &Settings) {
         // They were checked with the configuration, and there is nobody to complain to.
         let _ = self.sensor.set(settings.decode());
     }
 
-    /// Begins to stop in order; go on with turns until [`Kinect::is_shut_down`].
-    pub(super) fn shut_down(&mut self, now: Now) {
+    fn shut_down(&mut self, now: Now) {
         self.sensor.shut_down(now.mono);
     }
 
-    /// Whether nothing is left to do.
-    pub(super) fn is_shut_down(&self) -> bool {
+    fn is_shut_down(&self) -> bool {
         self.sensor.is_shut_down()
     }
 
-    /// What `/state` tells of the sensor.
-    pub(super) fn report(&self) -> Report {
+    fn report(&self) -> super::Report {
         let (stream, driver) = (self.sensor.stream_counters(), self.sensor.driver_counters());
         let transfers = self.sensor.counters();
         let identity = self.sensor.identity();
-        Report {
+        super::Report::Usb(Report {
             serial: identity.map(|identity: &Identity| identity.serial),
             firmware: identity.map(|identity| identity.firmware),
             step: self.sensor.state().word(),
@@ -234,7 +201,7 @@ impl Kinect {
             queue_low: self.sensor.queue_low(),
             queue_dry: transfers.dry,
             transfers_refused: transfers.refused_transfers,
-        }
+        })
     }
 }
 
@@ -267,13 +234,6 @@ pub struct Report {
     pub queue_dry: u64,
     /// Transfers that the kernel did not take at once.
     pub transfers_refused: u64,
-}
-
-/// A moment on both clocks, by that on the monotonic one.
-fn when(now: Now, mono: Duration) -> Now {
-    let mono = mono.min(now.mono);
-    let ago = i64::try_from((now.mono - mono).as_micros()).unwrap_or(i64::MAX);
-    Now { mono, wall_us: now.wall_us.saturating_sub(ago) }
 }
 
 #[cfg(test)]

@@ -17,6 +17,13 @@ pub mod raw;
 // A Kinect v2.
 pub mod kinect;
 
+// The same through libfreenect2: its life, what its threads hand over, and the library itself.
+pub mod life;
+pub mod triple;
+
+#[cfg(feature = "libfreenect2")]
+pub mod libfreenect2;
+
 // Faults on demand, for tests.
 pub mod fault;
 
@@ -51,7 +58,19 @@ pub enum Source {
     Raw(Box<raw::Raw>),
     /// A Kinect v2, event-driven.
     Kinect(Box<kinect::Kinect>),
+    /// A Kinect v2 through libfreenect2.
+    #[cfg(feature = "libfreenect2")]
+    Libfreenect2(Box<libfreenect2::Libfreenect2>),
 }
+
+/// The version of libfreenect2 that this was built for; `None` if it was built without.
+pub const LIBFREENECT2: Option<&str> = {
+    #[cfg(feature = "libfreenect2")]
+    let version = Some(libfreenect2_sys::VERSION);
+    #[cfg(not(feature = "libfreenect2"))]
+    let version = None;
+    version
+};
 
 impl Source {
     /// Opens a folder of recorded frames, raw ones (`*.depth`) or pictures (`*.png`).
@@ -72,16 +91,16 @@ impl Source {
             Source::Demo(demo) => demo.render(n, time, depth),
             Source::Replay(replay) => replay.copy_frame(n, depth),
             Source::Raw(raw) => raw.decode(n, depth),
-            Source::Kinect(_) => {}
+            _ => debug_assert!(self.driven().is_some(), "a sensor is not asked"),
         }
     }
 
     /// Frames that it has before it begins anew; `None` if it does not.
     pub fn frames(&self) -> Option<u64> {
         match self {
-            Source::Demo(_) | Source::Kinect(_) => None,
             Source::Replay(replay) => Some(replay.len() as u64),
             Source::Raw(raw) => Some(raw.len() as u64),
+            _ => None,
         }
     }
 
@@ -91,8 +110,95 @@ impl Source {
             Source::Demo(_) => "demo",
             Source::Replay(_) | Source::Raw(_) => "replay",
             Source::Kinect(_) => "kinect",
+            #[cfg(feature = "libfreenect2")]
+            Source::Libfreenect2(_) => "libfreenect2",
         }
     }
+
+    /// The source as a sensor, if it is one.
+    fn driven(&self) -> Option<&dyn Driven> {
+        match self {
+            Source::Kinect(kinect) => Some(&**kinect),
+            #[cfg(feature = "libfreenect2")]
+            Source::Libfreenect2(sensor) => Some(&**sensor),
+            Source::Demo(_) | Source::Replay(_) | Source::Raw(_) => None,
+        }
+    }
+
+    fn driven_mut(&mut self) -> Option<&mut dyn Driven> {
+        match self {
+            Source::Kinect(kinect) => Some(&mut **kinect),
+            #[cfg(feature = "libfreenect2")]
+            Source::Libfreenect2(sensor) => Some(&mut **sensor),
+            Source::Demo(_) | Source::Replay(_) | Source::Raw(_) => None,
+        }
+    }
+}
+
+/// A sensor: it has a pace and a will of its own, and opens itself again.
+trait Driven {
+    /// Steps it. Bounded, never blocks, and allocates nothing while frames come.
+    fn turn(&mut self, now: Now) -> Progress;
+    /// Hands out the frame that the last turn completed, and when it was captured: when its first packet came.
+    ///
+    /// * `depth`: millimetres, row-major, 424 rows x 512 columns; 0 means no return. Overwritten whole.
+    ///
+    /// `None` if there is none; `depth` is then worthless. Never allocates.
+    fn take(&mut self, now: Now, depth: &mut [u16]) -> Option<Now>;
+    /// Why there are no frames now, at least not for long enough to say so; `None` while they come.
+    fn trouble(&self) -> Option<SourceError>;
+    /// What an overdue frame means if it knows of no trouble.
+    fn overdue(&self) -> SourceError;
+    /// When a turn is due although no descriptor is ready.
+    fn due(&self) -> Option<Duration>;
+    /// A descriptor that is readable when it has work; the same all the time.
+    fn job(&self) -> RawFd;
+    /// The open device, if it has one that is writable when it has work: to be watched anew with each generation.
+    fn node(&self) -> Option<(u64, RawFd)>;
+    /// Changes what is made of frames.
+    fn set(&mut self, settings: &kinect::Settings);
+    /// Begins to stop in order; go on with turns until [`Driven::is_shut_down`].
+    fn shut_down(&mut self, now: Now);
+    /// Whether nothing is left to do.
+    fn is_shut_down(&self) -> bool;
+    /// What `/state` tells of it.
+    fn report(&self) -> Report;
+}
+
+/// What a turn of a sensor came to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Progress {
+    /// Nothing, before a descriptor or the deadline says so.
+    Idle,
+    /// There may be more to do.
+    More,
+    /// A frame is complete: take it before the next turn.
+    Frame,
+    /// Frames have stopped coming.
+    Lost(SourceError),
+    /// There are still none, for another reason.
+    Still(SourceError),
+    /// Frames come: for the first time, or again.
+    Flowing {
+        /// Whether they came before.
+        again: bool,
+    },
+}
+
+/// A moment on both clocks, by that on the monotonic one.
+fn when(now: Now, mono: Duration) -> Now {
+    let mono = mono.min(now.mono);
+    let ago = i64::try_from((now.mono - mono).as_micros()).unwrap_or(i64::MAX);
+    Now { mono, wall_us: now.wall_us.saturating_sub(ago) }
+}
+
+/// What `/state` tells of a sensor.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Report {
+    /// Driven by this program.
+    Usb(kinect::Report),
+    /// Behind a library.
+    Library(life::Report),
 }
 
 /// Which frame it is and when it was captured.
@@ -119,6 +225,8 @@ pub enum SourceError {
     Opening,
     /// What a sensor's driver says.
     Kinect(Trouble),
+    /// What became of a sensor behind a library.
+    Library(life::Fault),
 }
 
 impl SourceError {
@@ -130,6 +238,7 @@ impl SourceError {
             SourceError::Silent => "silent",
             SourceError::Starting | SourceError::Opening => "starting",
             SourceError::Kinect(trouble) => trouble.word(),
+            SourceError::Library(fault) => fault.word(),
         }
     }
 }
@@ -138,6 +247,7 @@ impl fmt::Display for SourceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             SourceError::Kinect(trouble) => return trouble.fmt(f),
+            SourceError::Library(fault) => return fault.fmt(f),
             SourceError::NotFound => "sensor not found: check its power and USB cable",
             SourceError::Disconnected => "sensor disconnected: check its power and USB cable",
             SourceError::Silent => "the sensor is connected but sends no frames",
@@ -202,7 +312,7 @@ impl Feed {
     /// Supervises `source`, which gives `fps` frames a second, or one whenever it is asked if that is 0. A sensor gives
     /// [`NOMINAL_FPS`] and heeds no `faults`.
     pub fn new(source: Source, fps: u32, faults: fault::Plan, now: Now) -> Self {
-        let fps = if matches!(source, Source::Kinect(_)) { NOMINAL_FPS } else { fps };
+        let fps = if source.driven().is_some() { NOMINAL_FPS } else { fps };
         Self {
             source,
             pace: Pace::new(fps, now.mono),
@@ -219,8 +329,8 @@ impl Feed {
     /// When [`Feed::step`] is next worth calling; `None` while nobody wants a frame that is made on demand, or only a
     /// sensor's descriptors can tell.
     pub fn due(&self, wanted: bool) -> Option<Duration> {
-        if let Source::Kinect(kinect) = &self.source {
-            return kinect.due();
+        if let Some(sensor) = self.source.driven() {
+            return sensor.due();
         }
         match (self.state, self.pace.interval) {
             (State::Lost { retry, .. }, _) => Some(retry),
@@ -233,18 +343,18 @@ impl Feed {
     ///
     /// Never blocks, and allocates nothing while frames come.
     pub fn step(&mut self, now: Now, wanted: bool) -> Step {
-        let Source::Kinect(kinect) = &mut self.source else {
+        let Some(sensor) = self.source.driven_mut() else {
             let due = self.due(wanted).is_some_and(|due| due <= now.mono);
             return if due { Step::Poll } else { Step::Idle };
         };
-        match kinect.turn(now) {
-            kinect::Progress::Idle => Step::Idle,
-            kinect::Progress::More => Step::More,
-            kinect::Progress::Frame => Step::Poll,
-            kinect::Progress::Lost(error) => Step::Happened(Outcome::Lost(error)),
-            kinect::Progress::Still(error) => Step::Happened(Outcome::Still(error)),
-            kinect::Progress::Flowing { again: false } => Step::Happened(Outcome::Opened),
-            kinect::Progress::Flowing { again: true } => {
+        match sensor.turn(now) {
+            Progress::Idle => Step::Idle,
+            Progress::More => Step::More,
+            Progress::Frame => Step::Poll,
+            Progress::Lost(error) => Step::Happened(Outcome::Lost(error)),
+            Progress::Still(error) => Step::Happened(Outcome::Still(error)),
+            Progress::Flowing { again: false } => Step::Happened(Outcome::Opened),
+            Progress::Flowing { again: true } => {
                 self.reopened += 1;
                 Step::Happened(Outcome::Reopened)
             }
@@ -256,8 +366,8 @@ impl Feed {
     ///
     /// Never blocks and never allocates.
     pub fn poll(&mut self, now: Now, depth: &mut [u16]) -> Outcome {
-        if let Source::Kinect(kinect) = &mut self.source {
-            let Some(captured) = kinect.take(now, depth) else { return Outcome::Torn };
+        if let Some(sensor) = self.source.driven_mut() {
+            let Some(captured) = sensor.take(now, depth) else { return Outcome::Torn };
             self.seq += 1;
             self.quiet_since = Some(now.mono);
             return Outcome::Captured(Stamp { seq: self.seq, captured });
@@ -308,10 +418,10 @@ impl Feed {
     /// Why viewers should see the placeholder at `now`, if they should.
     pub fn gone(&self, now: Now) -> Option<SourceError> {
         let overdue = self.gone_at().is_some_and(|at| at <= now.mono);
-        if let Source::Kinect(kinect) = &self.source {
-            return match kinect.trouble() {
+        if let Some(sensor) = self.source.driven() {
+            return match sensor.trouble() {
                 Some(error) => (self.seq == 0 || overdue).then_some(error),
-                None => overdue.then(|| kinect.overdue()),
+                None => overdue.then(|| sensor.overdue()),
             };
         }
         match self.state {
@@ -351,51 +461,44 @@ impl Feed {
     pub fn word(&self, now: Now) -> &'static str {
         match self.gone(now) {
             Some(error) => error.word(),
-            None if self.seq == 0 && matches!(self.source, Source::Kinect(_)) => SourceError::Opening.word(),
+            None if self.seq == 0 && self.source.driven().is_some() => SourceError::Opening.word(),
             None => "streaming",
         }
     }
 
     /// The descriptor of a sensor that is readable when it has work; the same all the time.
     pub fn job(&self) -> Option<RawFd> {
-        self.kinect().map(kinect::Kinect::job)
+        self.source.driven().map(Driven::job)
     }
 
     /// The open device of a sensor, writable when it has work. With another generation it is another descriptor, perhaps
     /// with the same number; the one before is closed, or will be, which ends its being watched.
     pub fn node(&self) -> Option<(u64, RawFd)> {
-        self.kinect().and_then(kinect::Kinect::node)
+        self.source.driven().and_then(Driven::node)
     }
 
     /// Changes what is made of a sensor's frames; the queue stays as it is.
     pub fn set(&mut self, settings: &kinect::Settings) {
-        if let Source::Kinect(kinect) = &mut self.source {
-            kinect.set(settings);
+        if let Some(sensor) = self.source.driven_mut() {
+            sensor.set(settings);
         }
     }
 
     /// What is known of a sensor.
-    pub fn report(&self) -> Option<kinect::Report> {
-        self.kinect().map(kinect::Kinect::report)
+    pub fn report(&self) -> Option<Report> {
+        self.source.driven().map(Driven::report)
     }
 
     /// Begins to stop a sensor in order; go on with [`Feed::step`] until [`Feed::is_shut_down`].
     pub fn shut_down(&mut self, now: Now) {
-        if let Source::Kinect(kinect) = &mut self.source {
-            kinect.shut_down(now);
+        if let Some(sensor) = self.source.driven_mut() {
+            sensor.shut_down(now);
         }
     }
 
     /// Whether there is no sensor that has still to stop.
     pub fn is_shut_down(&self) -> bool {
-        self.kinect().is_none_or(kinect::Kinect::is_shut_down)
-    }
-
-    fn kinect(&self) -> Option<&kinect::Kinect> {
-        match &self.source {
-            Source::Kinect(kinect) => Some(kinect),
-            Source::Demo(_) | Source::Replay(_) | Source::Raw(_) => None,
-        }
+        self.source.driven().is_none_or(Driven::is_shut_down)
     }
 
     /// Whether a frame is made only when one is wanted.

@@ -130,7 +130,9 @@ fn a_sensor_is_shut_down_within_half_a_second_whatever_it_does() {
 #[test]
 fn a_report_is_there_before_the_sensor_is() {
     let bus = Bus::new();
-    let report = bus.feed(at(0)).report().expect("a sensor is asked for");
+    let Some(crate::source::Report::Usb(report)) = bus.feed(at(0)).report() else {
+        panic!("a sensor is asked for")
+    };
     assert_eq!((report.serial, report.firmware, report.transfers), (None, None, 60));
     assert_eq!((report.packets_lost, report.restarts, report.resets), (0, 0, 0));
 }
