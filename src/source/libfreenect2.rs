@@ -702,7 +702,7 @@ const BARREN_MAX: u32 = 2;
 /// Frames that may be missing between two; more are not lost but never were.
 const SEQUENCE_GAP_MAX: u64 = 3000;
 /// Messages of the library that are for everybody, for each time a sensor is opened.
-const MESSAGES_MAX: u32 = 8;
+const MESSAGES_MAX: u32 = 3;
 
 #[cfg(test)]
 mod tests {
