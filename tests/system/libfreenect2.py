@@ -242,7 +242,8 @@ def behaviour():
                 until("depths within the new range", obeyed)
                 pages = int(pathlib.Path(f"/proc/{one.process.pid}/statm").read_text().split()[1])
                 sizes.append(pages * os.sysconf("SC_PAGESIZE") >> 20)
-            need(max(sizes[6:]) <= max(sizes[:6]) + 8, f"MiB resident after each: {sizes}")
+            # What the allocator keeps goes up and down by 40 MiB; what leaks raises the floor, by a dozen MiB each time.
+            need(min(sizes[6:]) <= min(sizes[1:6]) + 16, f"MiB resident after each: {sizes}")
             print(f"      MiB resident after each of {len(sizes)}: {sizes}")
     with step("a serial number that is not there is named, one that is there is taken"):
         with server("lf2-serial", "raw", source="libfreenect2:111") as one:
