@@ -80,9 +80,10 @@ fi
 
 FRAMES=${DEPTHCAST_LF2_FRAMES:-}
 if [ -z "$FRAMES" ]; then
+    # Seven, so that a decoder that takes every fourth or sixth frame still shows different ones.
     FRAMES=$LAB/raw
     rm -rf "$LAB/pictures" "$FRAMES"
-    LD_LIBRARY_PATH=$LIBRARIES "$BUILT/depthcast" record --source demo --frames 4 -o "$LAB/pictures"
+    LD_LIBRARY_PATH=$LIBRARIES "$BUILT/depthcast" record --source demo --frames 7 -o "$LAB/pictures"
     LD_LIBRARY_PATH=$LIBRARIES "$BUILT/depthcast" convert "$LAB/pictures" "$FRAMES"
 fi
 DEPTHCAST=$BUILT/depthcast LF2_LIBRARIES=$LIBRARIES LF2_FRAMES=$FRAMES LF2_PICTURES=$LAB/pictures LF2_LAB=$LAB \
