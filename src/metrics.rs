@@ -1,11 +1,19 @@
 //! What is counted, and the JSON that `/state` answers with.
 
+// What `/metrics` answers with.
+pub mod exposition;
+
+// How long things take.
+pub mod histogram;
+
 use std::fmt::{self, Write};
 use std::time::Duration;
 
+use self::histogram::Histogram;
 use crate::camera::Camera;
 use crate::proto::Close;
 use crate::render::Made;
+use crate::ring::Form;
 use crate::source::{HEIGHT, WIDTH};
 use crate::source::{Report, life};
 
@@ -24,10 +32,63 @@ pub struct Counters {
     pub accepted: u64,
     /// Pictures sent whole.
     pub pictures: u64,
+    /// The same by [`Protocol`] and [`Form`].
+    pub sent: [[u64; Form::ALL.len()]; Protocol::ALL.len()],
+    /// Frames that viewers of each [`Protocol`] did not get.
+    pub skipped: [u64; Protocol::ALL.len()],
     /// Bytes handed to the kernel.
     pub bytes: u64,
     /// Connections closed, by [`Close::number`].
     pub closed: [u64; Close::WORDS.len()],
+}
+
+/// What a connection speaks, for counters and for `/state`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Protocol {
+    /// Nothing yet.
+    None,
+    /// The Python protocol.
+    Python,
+    /// Requests and answers.
+    Http,
+    /// The picture stream.
+    Stream,
+}
+
+impl Protocol {
+    /// All of them, each at its own number.
+    pub const ALL: [Protocol; 4] = [Protocol::None, Protocol::Python, Protocol::Http, Protocol::Stream];
+
+    /// Those that watch: they hold one of the places for viewers.
+    pub const VIEWERS: [Protocol; 2] = [Protocol::Python, Protocol::Stream];
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Protocol::None => "none",
+            Protocol::Python => "python",
+            Protocol::Http => "http",
+            Protocol::Stream => "stream",
+        }
+    }
+}
+
+/// How long things took since the start.
+#[derive(Clone, Copy, Debug)]
+pub struct Timings {
+    /// Reading or decoding a frame of the source to depth.
+    pub decode: Histogram,
+    /// Making each [`Form`].
+    pub encode: [Histogram; Form::ALL.len()],
+    /// Ages of frames when their last byte was handed to the kernel.
+    pub age: Histogram,
+}
+
+impl Default for Timings {
+    fn default() -> Self {
+        let work = Histogram::new(histogram::WORK);
+        Self { decode: work, encode: [work; Form::ALL.len()], age: Histogram::new(histogram::AGE) }
+    }
 }
 
 /// Frames a second over the last five seconds, in a fixed amount of memory.
@@ -129,7 +190,7 @@ pub struct State<'a> {
 pub struct Viewer {
     /// Stays the same while the viewer is connected.
     pub id: u64,
-    /// `python` or `stream`.
+    /// [`Protocol::name`].
     pub protocol: &'static str,
     /// Pictures sent whole.
     pub sent: u64,
@@ -280,7 +341,7 @@ impl Write for Escaping<'_, '_> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::source::kinect;
     use kinect2::driver::{Firmware, Name};
@@ -302,14 +363,22 @@ mod tests {
         assert_eq!(rate.mean(ms(10_000_000)), Some(0.0), "a long sleep");
     }
 
-    fn state_text(camera: &Camera, reason: &str, viewers: usize) -> String {
+    /// Calls `with` with the longest state that there can be.
+    pub(crate) fn longest<T>(
+        camera: &Camera,
+        reason: &str,
+        viewers: usize,
+        with: impl FnOnce(&State<'_>) -> T,
+    ) -> T {
         let counters = Counters {
             captured: u64::MAX,
             bytes: u64::MAX,
             closed: [u64::MAX; Close::WORDS.len()],
+            sent: [[u64::MAX; Form::ALL.len()]; Protocol::ALL.len()],
+            skipped: [u64::MAX; Protocol::ALL.len()],
             ..Counters::default()
         };
-        let state = State {
+        with(&State {
             camera,
             source: "demo",
             sensor: "streaming",
@@ -346,7 +415,10 @@ mod tests {
             viewers_max: viewers,
             counters: &counters,
             made: Made::default(),
-        };
+        })
+    }
+
+    fn state_text(camera: &Camera, reason: &str, viewers: usize) -> String {
         let viewer = Viewer {
             id: u64::MAX,
             protocol: "python",
@@ -356,8 +428,17 @@ mod tests {
             fps: 99_999.9,
         };
         let mut out = String::new();
-        write_state(&mut out, &state, std::iter::repeat_n(viewer, viewers)).expect("a String");
+        longest(camera, reason, viewers, |state| {
+            write_state(&mut out, state, std::iter::repeat_n(viewer, viewers)).expect("a String");
+        });
         out
+    }
+
+    #[test]
+    fn protocols_stand_at_their_numbers() {
+        for (n, protocol) in Protocol::ALL.into_iter().enumerate() {
+            assert_eq!(protocol as usize, n, "{protocol:?}");
+        }
     }
 
     #[test]

@@ -24,26 +24,27 @@ mod conn;
 
 use std::fmt::{self, Write};
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
 use self::conn::{Conn, Phase, Text};
 use self::socket::Listener;
-use self::world::{JSON, Verdict, World, millis};
+use self::world::{Account, JSON, Verdict, World, millis};
 use crate::clock::{Clock, Now};
 use crate::limits::{
     ACCEPT_PAUSE, ACCEPTS_PER_TURN, CAMERA_TEXT_MAX, LOBBY, PLACEHOLDER_EVERY, RESPONSE_HEAD_MAX,
     SENSOR_STOP, VIEWERS_LIMIT, WARN_EVERY,
 };
-use crate::metrics::{self, Counters, Rate, Viewer};
+use crate::metrics::exposition::{self, Connected, Process};
+use crate::metrics::{self, Counters, Rate, Timings, Viewer};
 use crate::peer::{Network, Peer};
 use crate::proto::http::{self, Status};
 use crate::proto::{Close, pickle};
 use crate::render::Renderer;
 use crate::ring::{Full, Picture, Ring};
-use crate::service::{Asked, Notifier, Signals};
+use crate::service::{self, Asked, Notifier, Signals};
 use crate::source::{Feed, NOMINAL_FPS, Outcome, Stamp, Step, kinect};
 
 pub use self::socket::{Address, BadAddress};
@@ -152,7 +153,7 @@ impl Server {
         }
         let places = settings.viewers_max.clamp(1, VIEWERS_LIMIT) + LOBBY;
         // Texts may change while serving, the room may not.
-        let body = metrics::state_bound(settings.viewers_max, 4 * CAMERA_TEXT_MAX);
+        let body = metrics::state_bound(settings.viewers_max, 4 * CAMERA_TEXT_MAX).max(exposition::BOUND);
         let text = RESPONSE_HEAD_MAX + body;
         let entry = || Entry { generation: 0, conn: None, text: Text::with_room(text) };
         let nominal = if feed.fps() == 0 { NOMINAL_FPS } else { feed.fps() };
@@ -172,6 +173,7 @@ impl Server {
                 renderer,
                 settings,
                 counters: Counters::default(),
+                timings: Timings::default(),
                 started: now,
                 viewers: 0,
                 wanted: false,
@@ -357,8 +359,10 @@ impl Server {
         let world = &mut self.world;
         // Behind a sensor's frame there may be more.
         self.busy |= world.feed.job().is_some();
+        let begun = Instant::now();
         match world.feed.poll(now, &mut world.ring.filling(&filling).depth) {
             Outcome::Captured(stamp) => {
+                world.timings.decode.observe(begun.elapsed());
                 world.counters.captured += 1;
                 if world.placeholder_at.take().is_some() {
                     world.rate.restart(now.mono);
@@ -515,27 +519,31 @@ impl Server {
             return Verdict::Idle;
         };
         let mut verdict = self.world.serve(conn, &mut entry.text, now);
-        if verdict == Verdict::State {
-            self.answer_state(place, now);
+        if let Verdict::Account(account) = verdict {
+            self.give_account(place, account, now);
             // The answer is sent in the next turn, which starts at once.
             verdict = Verdict::Busy;
         }
         match verdict {
             Verdict::Busy => self.busy = true,
             Verdict::Close(close) => self.close(place, close, now),
-            Verdict::Idle | Verdict::State | Verdict::Shutdown => {}
+            Verdict::Idle | Verdict::Account(_) | Verdict::Shutdown => {}
         }
         verdict
     }
 
-    /// `/state` needs to see every connection, so it is answered from here.
-    fn answer_state(&mut self, place: usize, now: Now) {
+    /// What tells of every connection is answered from here.
+    fn give_account(&mut self, place: usize, account: Account, now: Now) {
+        let mut connected = Connected::default();
+        for conn in self.entries.iter().filter_map(|e| e.conn.as_ref()) {
+            connected.by_protocol[conn.protocol() as usize] += 1;
+        }
         let viewers = self.entries.iter().filter_map(|e| e.conn.as_ref().filter(|c| c.is_viewer()));
         let viewers = viewers.map(|conn| {
             let watched = now.since(conn.opened).as_secs_f64();
             Viewer {
                 id: conn.id,
-                protocol: conn.protocol(),
+                protocol: conn.protocol().name(),
                 sent: conn.sent,
                 skipped: conn.skipped,
                 age_ms: conn.shown.map(|(_, at)| millis(now.mono.saturating_sub(at))),
@@ -564,16 +572,31 @@ impl Server {
             counters: &world.counters,
             made: world.renderer.made(),
         };
-        // The room is its documented bound; were it not, the client would get what fitted.
-        let whole = metrics::write_state(&mut world.body, &state, viewers);
-        debug_assert!(whole.is_ok(), "state_bound is too small");
+        // The room is the documented bounds; were it not, the client would get what fitted.
+        let (whole, content_type) = match account {
+            Account::State => (metrics::write_state(&mut world.body, &state, viewers), JSON),
+            Account::Metrics => {
+                let usage = service::usage();
+                let process = Process {
+                    cpu_s: usage.cpu.as_secs_f64(),
+                    virtual_bytes: usage.virtual_bytes,
+                    resident_bytes: usage.resident_bytes,
+                    // Counted back from now: the clock may have been set since the start.
+                    start_s: now.wall_us as f64 / 1e6 - now.since(world.started).as_secs_f64(),
+                };
+                let timings = &world.timings;
+                let whole = exposition::write_metrics(&mut world.body, &state, timings, connected, process);
+                (whole, exposition::CONTENT_TYPE)
+            }
+        };
+        debug_assert!(whole.is_ok(), "state_bound or exposition::BOUND is too small");
         let Entry { conn: Some(conn), text, .. } = &mut self.entries[place] else {
             return;
         };
         if let Phase::Http(machine) = &conn.phase
             && let http::Next::Respond(request) = machine.next()
         {
-            world.answer_body(conn, text, request, Status::Ok, JSON);
+            world.answer_body(conn, text, request, Status::Ok, content_type);
         }
     }
 

@@ -36,6 +36,14 @@ pub struct Made {
     pub depth_png: u64,
 }
 
+impl Made {
+    /// Each with its name in metrics.
+    pub fn by_format(self) -> [(&'static str, u64); 4] {
+        let Made { index, png, message, depth_png } = self;
+        [("index", index), ("png", png), ("message", message), ("depth_png", depth_png)]
+    }
+}
+
 impl Renderer {
     /// Allocates everything that rendering needs.
     ///

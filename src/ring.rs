@@ -48,6 +48,22 @@ pub enum Form {
     DepthPng,
 }
 
+impl Form {
+    /// All of them, each at its own number.
+    pub const ALL: [Form; 5] = [Form::Index, Form::Png, Form::Protocol0, Form::Compact, Form::DepthPng];
+
+    /// Its name in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Form::Index => "index",
+            Form::Png => "png",
+            Form::Protocol0 => "pickle0",
+            Form::Compact => "pickle_compact",
+            Form::DepthPng => "depth_png",
+        }
+    }
+}
+
 /// Room for one representation, and whether it has been made.
 #[derive(Debug)]
 pub struct Made {
@@ -162,8 +178,7 @@ impl Slot {
 
     /// Bytes of address space one slot takes.
     fn room(&self) -> usize {
-        let forms = [Form::Index, Form::Png, Form::Protocol0, Form::Compact, Form::DepthPng];
-        self.depth.len() * 2 + forms.iter().map(|&form| self.made(form).room.len()).sum::<usize>()
+        self.depth.len() * 2 + Form::ALL.iter().map(|&form| self.made(form).room.len()).sum::<usize>()
     }
 }
 
@@ -368,6 +383,13 @@ mod tests {
     fn publish(ring: &mut Ring) -> u64 {
         let filling = ring.acquire().expect("a free slot");
         ring.publish(filling, Stamp::default(), Picture::Depth)
+    }
+
+    #[test]
+    fn forms_stand_at_their_numbers() {
+        for (n, form) in Form::ALL.into_iter().enumerate() {
+            assert_eq!(form as usize, n, "{form:?}");
+        }
     }
 
     #[test]

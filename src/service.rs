@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
@@ -13,11 +13,12 @@ use std::time::Duration;
 use std::{env, fmt};
 
 use nix::fcntl::OFlag;
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::socket::{MsgFlags, send};
 use nix::sys::stat::{SFlag, fstat};
+use nix::sys::time::TimeVal;
 
 use crate::limits::{LOG_LINE_MAX, STATUS_EVERY};
 use crate::source::SourceError;
@@ -85,6 +86,36 @@ pub fn allow_descriptors(needed: u64) -> io::Result<u64> {
         setrlimit(Resource::RLIMIT_NOFILE, wanted, hard)?;
     }
     Ok(wanted)
+}
+
+/// What the process has used of the machine; zeros where the system does not tell.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Usage {
+    /// Processor time of all its threads.
+    pub cpu: Duration,
+    /// Address space.
+    pub virtual_bytes: u64,
+    /// Memory that has been touched.
+    pub resident_bytes: u64,
+}
+
+/// Asks the system what the process has used. Does not allocate.
+pub fn usage() -> Usage {
+    let time = |t: TimeVal| {
+        let micros = u64::try_from(t.tv_usec()).unwrap_or_default();
+        Duration::from_secs(u64::try_from(t.tv_sec()).unwrap_or_default()) + Duration::from_micros(micros)
+    };
+    let cpu = getrusage(UsageWho::RUSAGE_SELF)
+        .map_or(Duration::ZERO, |u| time(u.user_time()) + time(u.system_time()));
+    // proc_pid_status(5): some 1400 bytes, and both sizes stand in the first half.
+    let mut buffer = [0; 4096];
+    let length = File::open("/proc/self/status").and_then(|mut file| file.read(&mut buffer)).unwrap_or(0);
+    let text = str::from_utf8(&buffer[..length]).unwrap_or_default();
+    let kib = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        line.and_then(|line| line.split_ascii_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0)
+    };
+    Usage { cpu, virtual_bytes: 1024 * kib("VmSize:"), resident_bytes: 1024 * kib("VmRSS:") }
 }
 
 /// Messages to systemd, on a socket opened at start; silent where there is none (sd_notify(3)).
@@ -348,9 +379,14 @@ mod tests {
     }
 
     #[test]
+    fn a_process_has_used_something() {
+        let Usage { cpu, virtual_bytes, resident_bytes } = usage();
+        assert!(cpu > Duration::ZERO && resident_bytes > 1 << 20 && virtual_bytes > resident_bytes);
+    }
+
+    #[test]
     fn a_log_that_nobody_reads_loses_lines_and_says_so() {
         use log::Log as _;
-        use std::io::Read;
         use std::os::unix::net::UnixStream;
 
         let (ours, mut theirs) = UnixStream::pair().expect("a pair");

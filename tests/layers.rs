@@ -18,7 +18,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("view", &["source", "text"]),
     ("proto", &["camera"]),
     ("render", &["camera", "colormap", "encode", "placeholder", "proto", "ring", "source", "view"]),
-    ("metrics", &["camera", "proto", "render", "source"]),
+    ("metrics", &["camera", "proto", "render", "ring", "source"]),
     ("service", &["source"]),
     (
         "net_poll",

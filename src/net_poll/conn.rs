@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::socket::Stream;
 use crate::clock::Now;
 use crate::limits::{DRAINED, FIRST_BYTE, GATE_EVERY, KEEP_ALIVE, REQUEST_TIME};
+use crate::metrics::Protocol;
 use crate::peer::Peer;
 use crate::proto::{Close, http, legacy, multipart};
 use crate::ring::{Form, Pin, Ring};
@@ -113,13 +114,13 @@ impl Conn {
         matches!(self.phase, Phase::Legacy(_) | Phase::Stream(_))
     }
 
-    /// The protocol's name in `/state`.
-    pub(super) fn protocol(&self) -> &'static str {
+    /// What it speaks, for counters and `/state`.
+    pub(super) fn protocol(&self) -> Protocol {
         match self.phase {
-            Phase::Unspoken => "none",
-            Phase::Legacy(_) => "python",
-            Phase::Http(_) | Phase::Draining { .. } => "http",
-            Phase::Stream(_) => "stream",
+            Phase::Unspoken => Protocol::None,
+            Phase::Legacy(_) => Protocol::Python,
+            Phase::Http(_) | Phase::Draining { .. } => Protocol::Http,
+            Phase::Stream(_) => Protocol::Stream,
         }
     }
 
@@ -249,6 +250,14 @@ impl Out {
     /// Whether something is still to be sent.
     pub(super) fn is_pending(&self) -> bool {
         self.sent < self.total
+    }
+
+    /// Which representation of a frame the message brings, and in which slot it is.
+    pub(super) fn picture(&self) -> Option<(&Pin, Form)> {
+        match &self.body {
+            Body::Slot(pin, form) => Some((pin, *form)),
+            Body::None | Body::Fixed(_) => None,
+        }
     }
 
     /// The pin that the message holds.

@@ -289,6 +289,9 @@ fn http_says_what_it_is_asked() {
     assert!(rig.response("GET / HTTP/1.1\r\n\r\n").contains("Content-Security-Policy: default-src 'none'"));
     let state = rig.response("GET /state HTTP/1.1\r\n\r\n");
     assert!(state.contains(r#""online":true"#) && state.contains(r#""seq":1,"#), "{state}");
+    let metrics = rig.response("GET /metrics HTTP/1.1\r\n\r\n");
+    assert!(metrics.contains("\ndepthcast_frames_captured_total 1\n"), "{metrics}");
+    assert!(metrics.contains("\ndepthcast_client_connections{proto=\"python\"} 0\n"), "{metrics}");
     let snapshot = rig.response("GET /snapshot HTTP/1.1\r\n\r\n");
     for field in [
         "X-Timestamp: 1605016534.000000",

@@ -4,13 +4,13 @@
 //! answers are begun. Nothing here polls, accepts or closes: a [`Verdict`] tells the loop.
 
 use std::fmt::{self, Write};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::Settings;
 use super::conn::{Body, Conn, Got, Phase, Put, Text};
 use crate::clock::Now;
 use crate::limits::{DRAIN_TIME, OWED_MAX, READY_WITHIN, STEPS_PER_TURN};
-use crate::metrics::{Counters, Rate};
+use crate::metrics::{Counters, Rate, Timings};
 use crate::proto::http::{self, PictureFacts, Status, Target};
 use crate::proto::{Close, legacy, multipart, pickle};
 use crate::render::Renderer;
@@ -25,6 +25,7 @@ pub(super) struct World {
     pub(super) renderer: Renderer,
     pub(super) settings: Settings,
     pub(super) counters: Counters,
+    pub(super) timings: Timings,
     pub(super) rate: Rate,
     /// Frame rate stated before it could be measured.
     pub(super) nominal: u32,
@@ -54,7 +55,7 @@ impl World {
                 let (put, bytes) = conn.write(text, &self.ring, now.mono);
                 self.counters.bytes += bytes as u64;
                 match put {
-                    Put::All => self.sent(conn),
+                    Put::All => self.sent(conn, now),
                     Put::Blocked => return Verdict::Idle,
                     Put::Failed => return Verdict::Close(Close::Broken),
                 }
@@ -90,11 +91,17 @@ impl World {
     }
 
     /// A message has left whole.
-    fn sent(&mut self, conn: &mut Conn) {
+    fn sent(&mut self, conn: &mut Conn, now: Now) {
+        if let Some((pin, form)) = conn.out.picture() {
+            self.counters.count_sent(conn.protocol(), form);
+            conn.sent += 1;
+            let slot = self.ring.slot(pin);
+            if slot.picture == Picture::Depth {
+                self.timings.age.observe(now.since(slot.stamp.captured));
+            }
+        }
         if let Some(pin) = conn.out.take_pin() {
             self.ring.release(pin);
-            self.counters.pictures += 1;
-            conn.sent += 1;
         }
         match &mut conn.phase {
             Phase::Legacy(machine) => machine.sent(),
@@ -224,7 +231,8 @@ impl World {
     ) -> Option<Verdict> {
         match request.target {
             Target::Page => self.answer(conn, text, request, Status::Ok, HTML, PAGE_FIELDS, PAGE),
-            Target::State => return Some(Verdict::State),
+            Target::State => return Some(Verdict::Account(Account::State)),
+            Target::Metrics => return Some(Verdict::Account(Account::Metrics)),
             Target::Healthz => self.answer(conn, text, request, Status::Ok, PLAIN, "", b"ok\n"),
             Target::Readyz => {
                 self.body.clear();
@@ -350,7 +358,11 @@ impl World {
             self.wanted = true;
             return None;
         }
-        self.renderer.make(slot, form, fps);
+        if slot.bytes(form).is_none() {
+            let begun = Instant::now();
+            self.renderer.make(slot, form, fps);
+            self.timings.encode[form as usize].observe(begun.elapsed());
+        }
         let (serial, stamp, picture) = (slot.serial(), slot.stamp, slot.picture);
         conn.had = serial;
         let dropped = match conn.shown {
@@ -358,6 +370,7 @@ impl World {
             _ => 0,
         };
         conn.skipped += dropped;
+        self.counters.skipped[conn.protocol() as usize] += dropped;
         if picture == Picture::Depth {
             conn.shown = Some((stamp.seq, stamp.captured.mono));
         }
@@ -499,10 +512,19 @@ pub(super) enum Verdict {
     Idle,
     /// It could go on, but others come first.
     Busy,
-    /// `/state` is to be written for it.
-    State,
+    /// This is to be written for it, which takes a look at every connection.
+    Account(Account),
     Close(Close),
     Shutdown,
+}
+
+/// What tells of all connections.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Account {
+    /// `/state`.
+    State,
+    /// `/metrics`.
+    Metrics,
 }
 
 pub(super) fn millis(time: Duration) -> u64 {

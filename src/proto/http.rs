@@ -21,6 +21,8 @@ pub enum Target {
     DepthPng,
     /// What the server is doing.
     State,
+    /// What is counted, for Prometheus.
+    Metrics,
     /// Whether the process is up.
     Healthz,
     /// Whether a fresh frame exists.
@@ -274,11 +276,12 @@ fn target(uri: &str) -> Target {
         "/snapshot" | "/snapshot.png" => Target::Snapshot,
         "/depth.png" => Target::DepthPng,
         "/state" => Target::State,
+        "/metrics" => Target::Metrics,
         "/healthz" => Target::Healthz,
         "/readyz" => Target::Readyz,
         _ => Target::Refused(
             Status::NotFound,
-            "there is no such page; see / /stream /snapshot /depth.png /state /healthz /readyz",
+            "there is no such page; see / /stream /snapshot /depth.png /state /metrics /healthz /readyz",
         ),
     }
 }
