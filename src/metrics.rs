@@ -244,8 +244,9 @@ pub fn write_state(
     write!(out, r#""uptime_s":{},"counters":{{"captured":{},"#, state.uptime.as_secs(), c.captured)?;
     write!(out, r#""torn":{},"placeholders":{},"lost":{},"#, c.torn, c.placeholders, c.lost)?;
     write!(out, r#""accepted":{},"pictures":{},"bytes":{},"made":{{"#, c.accepted, c.pictures, c.bytes)?;
-    let Made { index, png, message, depth_png } = state.made;
-    write!(out, r#""index":{index},"png":{png},"message":{message},"depth_png":{depth_png}}},"closed":{{"#)?;
+    let Made { index, png, message, depth_png, rvl, raw } = state.made;
+    write!(out, r#""index":{index},"png":{png},"message":{message},"depth_png":{depth_png},"#)?;
+    write!(out, r#""rvl":{rvl},"raw":{raw}}},"closed":{{"#)?;
     for (n, (word, count)) in Close::WORDS.iter().zip(c.closed).enumerate() {
         let comma = if n > 0 { "," } else { "" };
         write!(out, r#"{comma}"{word}":{count}"#)?;
@@ -295,7 +296,7 @@ fn write_name(out: &mut impl Write, name: Option<impl fmt::Display>) -> fmt::Res
 pub const fn state_bound(viewers: usize, camera_bytes: usize) -> usize {
     // A control character takes six bytes in JSON; a viewer with the longest numbers 180; a sensor with the longest
     // numbers and name 800, and the reason for not having one 400.
-    3248 + 6 * camera_bytes + 180 * viewers
+    3308 + 6 * camera_bytes + 180 * viewers
 }
 
 const TENTHS: usize = 50;

@@ -4,11 +4,11 @@
 
 use crate::camera::{Camera, LocalClock, TextFacts, text_block};
 use crate::colormap::{JET, Range, Table};
-use crate::encode::png;
+use crate::encode::{png, rvl};
 use crate::placeholder;
 use crate::proto::pickle;
 use crate::ring::{Form, Picture, Room, Slot};
-use crate::source::{HEIGHT, WIDTH};
+use crate::source::{HEIGHT, PIXELS, WIDTH};
 use crate::view::View;
 
 /// The stages and their scratch memory.
@@ -34,13 +34,24 @@ pub struct Made {
     pub message: u64,
     /// 16-bit PNGs of depth.
     pub depth_png: u64,
+    /// RVL images of depth.
+    pub rvl: u64,
+    /// Depths in bytes.
+    pub raw: u64,
 }
 
 impl Made {
     /// Each with its name in metrics.
-    pub fn by_format(self) -> [(&'static str, u64); 4] {
-        let Made { index, png, message, depth_png } = self;
-        [("index", index), ("png", png), ("message", message), ("depth_png", depth_png)]
+    pub fn by_format(self) -> [(&'static str, u64); 6] {
+        let Made { index, png, message, depth_png, rvl, raw } = self;
+        [
+            ("index", index),
+            ("png", png),
+            ("message", message),
+            ("depth_png", depth_png),
+            ("rvl", rvl),
+            ("raw", raw),
+        ]
     }
 }
 
@@ -66,6 +77,7 @@ impl Renderer {
             protocol0: pickle::message_bound(pickle::Form::Protocol0, png),
             compact: pickle::message_bound(pickle::Form::Compact, png),
             depth_png: png::depth_bound(WIDTH, HEIGHT),
+            rvl: rvl::bound(PIXELS),
         }
     }
 
@@ -130,6 +142,24 @@ impl Renderer {
                 self.made.depth_png += 1;
                 let Slot { depth, depth_png, .. } = slot;
                 depth_png.make(|out| self.encoder.depth(depth, out));
+            }
+            Form::Rvl => {
+                assert_eq!(slot.picture, Picture::Depth, "a placeholder has no depth");
+                self.made.rvl += 1;
+                let Slot { depth, rvl, .. } = slot;
+                rvl.make(|out| rvl::encode(depth, WIDTH, out));
+            }
+            Form::Raw => {
+                assert_eq!(slot.picture, Picture::Depth, "a placeholder has no depth");
+                self.made.raw += 1;
+                let Slot { depth, raw, .. } = slot;
+                // A copy, as nearly all processors would not need: some 20 us, once a frame, and only if wanted.
+                raw.make(|out| {
+                    for (bytes, mm) in out.chunks_exact_mut(2).zip(depth.iter()) {
+                        bytes.copy_from_slice(&mm.to_le_bytes());
+                    }
+                    out.len()
+                });
             }
         }
     }

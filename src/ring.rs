@@ -46,11 +46,16 @@ pub enum Form {
     Compact,
     /// 16-bit grey PNG of the depth.
     DepthPng,
+    /// The depth as RVL, in ROS' compressedDepth layout.
+    Rvl,
+    /// The depth as it is, little-endian.
+    Raw,
 }
 
 impl Form {
     /// All of them, each at its own number.
-    pub const ALL: [Form; 5] = [Form::Index, Form::Png, Form::Protocol0, Form::Compact, Form::DepthPng];
+    pub const ALL: [Form; 7] =
+        [Form::Index, Form::Png, Form::Protocol0, Form::Compact, Form::DepthPng, Form::Rvl, Form::Raw];
 
     /// Its name in metrics.
     pub fn name(self) -> &'static str {
@@ -60,6 +65,8 @@ impl Form {
             Form::Protocol0 => "pickle0",
             Form::Compact => "pickle_compact",
             Form::DepthPng => "depth_png",
+            Form::Rvl => "rvl",
+            Form::Raw => "raw",
         }
     }
 }
@@ -118,6 +125,10 @@ pub struct Slot {
     pub compact: Made,
     /// [`Form::DepthPng`].
     pub depth_png: Made,
+    /// [`Form::Rvl`].
+    pub rvl: Made,
+    /// [`Form::Raw`].
+    pub raw: Made,
 }
 
 /// Bytes that the worst case of each encoded representation needs.
@@ -131,6 +142,8 @@ pub struct Room {
     pub compact: usize,
     /// For [`Form::DepthPng`].
     pub depth_png: usize,
+    /// For [`Form::Rvl`].
+    pub rvl: usize,
 }
 
 impl Slot {
@@ -145,6 +158,8 @@ impl Slot {
             protocol0: Made::with_room(room.protocol0),
             compact: Made::with_room(room.compact),
             depth_png: Made::with_room(room.depth_png),
+            rvl: Made::with_room(room.rvl),
+            raw: Made::with_room(2 * PIXELS),
         }
     }
 
@@ -165,13 +180,14 @@ impl Slot {
             Form::Protocol0 => &self.protocol0,
             Form::Compact => &self.compact,
             Form::DepthPng => &self.depth_png,
+            Form::Rvl => &self.rvl,
+            Form::Raw => &self.raw,
         }
     }
 
     fn clear(&mut self) {
-        for made in
-            [&mut self.index, &mut self.png, &mut self.protocol0, &mut self.compact, &mut self.depth_png]
-        {
+        let Self { index, png, protocol0, compact, depth_png, rvl, raw, .. } = self;
+        for made in [index, png, protocol0, compact, depth_png, rvl, raw] {
             made.ready = false;
         }
     }
@@ -377,7 +393,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn small() -> Ring {
-        Ring::new(Room { png: 16, protocol0: 16, compact: 16, depth_png: 16 })
+        Ring::new(Room { png: 16, protocol0: 16, compact: 16, depth_png: 16, rvl: 16 })
     }
 
     fn publish(ring: &mut Ring) -> u64 {

@@ -23,10 +23,11 @@ use depthcast::net_poll::{Address, Server, Settings, Stop};
 use depthcast::peer::THIS_MACHINE;
 use depthcast::proto::pickle;
 use depthcast::render::Renderer;
+use depthcast::ring::{Form, Picture, Ring};
 use depthcast::service::Notifier;
 use depthcast::source::demo::Demo;
 use depthcast::source::kinect::{self, Kinect};
-use depthcast::source::{Feed, Source};
+use depthcast::source::{Feed, Source, Stamp};
 use depthcast::view::{Flip, Spec, View};
 use kinect2::sysfs::Roots;
 
@@ -88,10 +89,35 @@ fn three_hundred_frames_without_an_allocation() {
     if let Some(root) = std::env::var_os(ROOT) {
         return serve(pickle::Form::Compact, |now| kinect(Path::new(&root), now));
     }
+    thread::spawn(every_form).join().expect("no form allocates");
     for form in [pickle::Form::Protocol0, pickle::Form::Compact] {
         STOP.store(false, Ordering::Relaxed);
         serve(form, |_| Source::Demo(Box::new(Demo::new(1))));
     }
+}
+
+/// Each representation of depth, made of frames that differ, with nobody to serve.
+fn every_form() {
+    let view = View::new(&Spec { overlay: true, ..Spec::default() });
+    let mut renderer = Renderer::new(Range::PYTHON, Camera::default(), LocalClock::system(), view);
+    let mut ring = Ring::new(Renderer::room());
+    let mut demo = Demo::new(1);
+    for n in 0..20 {
+        let filling = ring.acquire().expect("nobody pins");
+        demo.render(n, Duration::from_millis(100 * n), &mut ring.filling(&filling).depth);
+        let before = COUNT.load(Ordering::Relaxed);
+        let serial = ring.publish(filling, Stamp { seq: n, ..Stamp::default() }, Picture::Depth);
+        let pin = ring.pin(serial - 1).expect("just published");
+        for form in [Form::Png, Form::Protocol0, Form::Compact, Form::DepthPng, Form::Rvl, Form::Raw] {
+            renderer.make(ring.slot_mut(&pin), form, 30);
+            renderer.make(ring.slot_mut(&pin), form, 30);
+        }
+        let allocated = COUNT.load(Ordering::Relaxed) - before;
+        assert!(allocated == 0 || n == 0, "{allocated} allocations for frame {n}");
+        ring.release(pin);
+    }
+    let made = renderer.made();
+    assert_eq!((made.png, made.message, made.depth_png, made.rvl, made.raw), (20, 40, 20, 20, 20));
 }
 
 /// By hand, `cargo test --test no_alloc -- --ignored`, on a machine with time to spare: when frames are late the

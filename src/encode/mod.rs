@@ -8,3 +8,6 @@ mod deflate;
 
 // Indexed and 16-bit grey PNG.
 pub mod png;
+
+// Lossless depth for programs.
+pub mod rvl;
