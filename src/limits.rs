@@ -34,6 +34,9 @@ pub const RESPONSE_HEAD_MAX: usize = 1024;
 /// Bytes of a log line; what is beyond is cut off.
 pub const LOG_LINE_MAX: usize = 512;
 
+/// Bytes of the status line that systemd shows; what is beyond is left out.
+pub const STATUS_MAX: usize = 256;
+
 // Work in one turn of the loop.
 
 /// Connections accepted in one turn. Fewer than the lobby holds: whoever has spoken is heard before a crowd of silent
@@ -85,6 +88,13 @@ pub const READY_WITHIN: Duration = Duration::from_secs(2);
 
 /// While the source is gone, the placeholder is drawn anew this often.
 pub const PLACEHOLDER_EVERY: Duration = Duration::from_secs(1);
+
+/// A source that neither gives a frame nor takes a step towards one for this long is left to the service manager's
+/// watchdog. The longest step that may be healthy is a library's opening: 30 s, see `source::life`.
+pub const SIGN_OF_LIFE_WITHIN: Duration = Duration::from_secs(40);
+
+/// While the watchdog is not fed, whether it may be again is looked at this often.
+pub const HEALTH_EVERY: Duration = Duration::from_secs(1);
 
 /// First pause before a source that was lost is opened again; doubles with each failure.
 pub const REOPEN_FIRST: Duration = Duration::from_millis(250);

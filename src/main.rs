@@ -18,7 +18,7 @@ use depthcast::net_poll::{Server, Stop};
 use depthcast::probe;
 use depthcast::record::{self, Limit};
 use depthcast::render::Renderer;
-use depthcast::service::{Notifier, Signals, allow_descriptors, start_log};
+use depthcast::service::{Notifier, Signals, allow_descriptors, complain, inherited, start_log};
 use depthcast::source::demo::Demo;
 use depthcast::source::kinect::Kinect;
 use depthcast::source::{Feed, Source};
@@ -48,7 +48,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure { code, message }) => {
             for line in message.lines() {
-                eprintln!("depthcast: error: {line}");
+                complain(line);
             }
             ExitCode::from(code)
         }
@@ -69,6 +69,7 @@ impl Failure {
 
 fn run(command: &Command) -> Result<(), Failure> {
     let clock = Clock::start();
+    let inherited = inherited().map_err(|e| Failure::new(CANNOT_START, e))?;
     let mut config = Config::new(command).map_err(|e| Failure::new(BAD_USAGE, e))?;
     if let Command::Check(options) = command {
         let path = options.config.as_deref().unwrap_or(Path::new("")).to_string_lossy();
@@ -95,7 +96,8 @@ fn run(command: &Command) -> Result<(), Failure> {
     let renderer = renderer(&config);
     let settings = config.settings();
     // Connections, listeners, and a few of the process's own.
-    let needed = (settings.viewers_max + LOBBY + settings.listen.len() + DESCRIPTORS) as u64;
+    let listeners = settings.listen.len().max(inherited.len());
+    let needed = (settings.viewers_max + LOBBY + listeners + DESCRIPTORS) as u64;
     match allow_descriptors(needed) {
         Ok(may) if may < needed => {
             log::warn!("the system allows {may} open files, {needed} may be needed: raise LimitNOFILE");
@@ -103,10 +105,12 @@ fn run(command: &Command) -> Result<(), Failure> {
         Ok(_) => {}
         Err(e) => log::warn!("cannot tell how many files may be open: {e}"),
     }
-    let server = Server::new(settings, feed, renderer, Some(signals), Notifier::from_env(), now);
+    let how = if inherited.is_empty() { "" } else { " (inherited: `listen` does not count)" };
+    let notifier = Notifier::from_env();
+    let server = Server::with_sockets(inherited, settings, feed, renderer, Some(signals), notifier, now);
     let mut server = server.map_err(|e| cannot_start(&e))?;
     for address in server.addresses() {
-        log::info!("listening on {address}");
+        log::info!("listening on {address}{how}");
     }
     let (ring, connections) = server.room();
     let usb = match config.source {

@@ -44,8 +44,8 @@ use crate::proto::http::{self, Status};
 use crate::proto::{Close, pickle};
 use crate::render::Renderer;
 use crate::ring::{Full, Picture, Ring};
-use crate::service::{self, Asked, Notifier, Signals};
-use crate::source::{Feed, NOMINAL_FPS, Outcome, Stamp, Step, kinect};
+use crate::service::{self, Asked, Inherited, Notifier, Signals};
+use crate::source::{Feed, NOMINAL_FPS, Outcome, Report, Stamp, Step, kinect};
 
 pub use self::socket::{Address, BadAddress};
 
@@ -71,6 +71,8 @@ pub struct Settings {
 pub enum StartError {
     /// The address cannot be listened on.
     Listen(Address, io::Error),
+    /// The inherited socket of this number, from 1 on, cannot be listened on.
+    Inherited(usize, io::Error),
     /// The system refused something else that the loop needs.
     System(io::Error),
 }
@@ -85,6 +87,7 @@ impl fmt::Display for StartError {
                 )
             }
             StartError::Listen(address, e) => write!(f, "cannot listen on {address}: {e}"),
+            StartError::Inherited(n, e) => write!(f, "cannot listen on inherited socket {n}: {e}"),
             StartError::System(e) => write!(f, "cannot set up the event loop: {e}"),
         }
     }
@@ -134,14 +137,37 @@ impl Server {
         notifier: Notifier,
         now: Now,
     ) -> Result<Self, StartError> {
+        Self::with_sockets(Vec::new(), settings, feed, renderer, signals, notifier, now)
+    }
+
+    /// The same with sockets that listen already, which stand in for [`Settings::listen`] unless there are none.
+    ///
+    /// # Errors
+    /// As [`Server::new`].
+    pub fn with_sockets(
+        inherited: Vec<Inherited>,
+        settings: Settings,
+        feed: Feed,
+        renderer: Renderer,
+        signals: Option<Signals>,
+        notifier: Notifier,
+        now: Now,
+    ) -> Result<Self, StartError> {
         let poll = Poll::new().map_err(StartError::System)?;
         let mut listeners = Vec::new();
-        for (n, address) in settings.listen.iter().enumerate() {
-            let bound = Listener::bind(address).and_then(|mut socket| {
-                socket.register(poll.registry(), Token(LISTENERS + n))?;
-                Ok(Listening { socket, ready: true })
-            });
-            listeners.push(bound.map_err(|e| StartError::Listen(address.clone(), e))?);
+        let mut listen = |n: usize, socket: io::Result<Listener>| {
+            let mut socket = socket?;
+            socket.register(poll.registry(), Token(LISTENERS + n))?;
+            listeners.push(Listening { socket, ready: true });
+            Ok(())
+        };
+        if inherited.is_empty() {
+            for (n, address) in settings.listen.iter().enumerate() {
+                listen(n, Listener::bind(address)).map_err(|e| StartError::Listen(address.clone(), e))?;
+            }
+        }
+        for (n, socket) in inherited.into_iter().enumerate() {
+            listen(n, Listener::inherit(socket)).map_err(|e| StartError::Inherited(n + 1, e))?;
         }
         if let Some(signals) = &signals {
             let mut source = SourceFd(&signals.raw());
@@ -211,7 +237,10 @@ impl Server {
             self.wait(self.timeout(now))?;
             match self.turn(clock.now()) {
                 None => {}
-                Some(Stop::Reload) => return Ok(Stop::Reload),
+                Some(Stop::Reload) => {
+                    self.notifier.reloading();
+                    return Ok(Stop::Reload);
+                }
                 Some(stop) => {
                     self.notifier.stopping();
                     self.stop_source(clock)?;
@@ -326,11 +355,26 @@ impl Server {
             }
         }
         self.expire(now);
-        let world = &mut self.world;
+        let world = &self.world;
         self.busy |= world.feed.due(world.wanted).is_some_and(|due| due <= now.mono);
-        let gone = world.feed.gone(now);
-        self.notifier.turn(now.mono, world.feed.kind(), gone.as_ref(), world.fps, world.viewers);
+        if self.notifier.due().is_some_and(|due| due <= now.mono) {
+            self.notify(now);
+        }
         None
+    }
+
+    /// Tells the service manager how things are.
+    fn notify(&mut self, now: Now) {
+        let World { feed, fps, viewers, .. } = &self.world;
+        let serial = match feed.report() {
+            Some(Report::Usb(sensor)) => sensor.serial,
+            Some(Report::Library(sensor)) => sensor.serial,
+            None => None,
+        };
+        let (gone, healthy) = (feed.gone(now), feed.is_healthy(now));
+        let source = feed.kind();
+        let status = service::Status { source, serial, gone, healthy, fps: *fps, viewers: *viewers };
+        self.notifier.turn(now.mono, &status);
     }
 
     /// Steps the source, takes a frame if there is one, or draws the placeholder.

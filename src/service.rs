@@ -3,15 +3,18 @@
 use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
+use std::net::TcpListener;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
-use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use std::{env, fmt};
 
+use kinect2::driver::Name;
+use listenfd::ListenFd;
 use nix::fcntl::OFlag;
 use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
@@ -19,8 +22,9 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::socket::{MsgFlags, send};
 use nix::sys::stat::{SFlag, fstat};
 use nix::sys::time::TimeVal;
+use nix::time::{ClockId, clock_gettime};
 
-use crate::limits::{LOG_LINE_MAX, STATUS_EVERY};
+use crate::limits::{HEALTH_EVERY, LOG_LINE_MAX, STATUS_EVERY, STATUS_MAX};
 use crate::source::SourceError;
 
 /// What a signal asked for.
@@ -118,6 +122,39 @@ pub fn usage() -> Usage {
     Usage { cpu, virtual_bytes: 1024 * kib("VmSize:"), resident_bytes: 1024 * kib("VmRSS:") }
 }
 
+/// Sockets that the service manager opened for this program, in its order; none if it was started otherwise.
+///
+/// To be called once, before any thread is started: the variables that name them are taken out of the environment.
+///
+/// # Errors
+/// If one of them is nothing to accept viewers from, with what to do about it.
+pub fn inherited() -> Result<Vec<Inherited>, String> {
+    let mut sockets = ListenFd::from_env();
+    let mut found = Vec::new();
+    for n in 0..sockets.len() {
+        let tcp = sockets.take_tcp_listener(n).ok().flatten().map(Inherited::Tcp);
+        let unix = || sockets.take_unix_listener(n).ok().flatten().map(Inherited::Unix);
+        found.push(tcp.or_else(unix).ok_or_else(|| {
+            format!(
+                "inherited socket {}, of {}, is no TCP or Unix stream socket: mend ListenStream= of the socket unit, or \
+                 LISTEN_FDS",
+                n + 1,
+                sockets.len()
+            )
+        })?);
+    }
+    Ok(found)
+}
+
+/// A socket that listens already.
+#[derive(Debug)]
+pub enum Inherited {
+    /// A TCP port.
+    Tcp(TcpListener),
+    /// A Unix socket, whose file belongs to whoever made it.
+    Unix(UnixListener),
+}
+
 /// Messages to systemd, on a socket opened at start; silent where there is none (sd_notify(3)).
 #[derive(Debug, Default)]
 pub struct Notifier {
@@ -126,6 +163,25 @@ pub struct Notifier {
     interval: Option<Duration>,
     next: Duration,
     next_status: Duration,
+    /// The watchdog is not fed, and the log knows.
+    starving: bool,
+}
+
+/// What the line says that systemd shows.
+#[derive(Clone, Copy, Debug)]
+pub struct Status<'a> {
+    /// The kind of source.
+    pub source: &'a str,
+    /// Serial number of a sensor, once known.
+    pub serial: Option<Name>,
+    /// Why there are no frames, if there are none.
+    pub gone: Option<SourceError>,
+    /// Whether frames come or something is done about it: else the watchdog is not fed.
+    pub healthy: bool,
+    /// Frames a second.
+    pub fps: f64,
+    /// Connected viewers.
+    pub viewers: usize,
 }
 
 impl Notifier {
@@ -138,14 +194,26 @@ impl Notifier {
         if let Err(e) = &socket {
             log::warn!("cannot reach NOTIFY_SOCKET, systemd will not hear from us: {e}");
         }
-        let usec = env::var("WATCHDOG_USEC").ok().and_then(|text| text.parse().ok());
-        let interval = usec.map(|usec: u64| Duration::from_micros(usec / 2));
-        Self { socket: socket.ok(), interval, next: Duration::ZERO, next_status: Duration::ZERO }
+        let number = |name| env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+        // sd_watchdog_enabled(3): it may be meant for another process, a wrapper that started this one.
+        let ours = number("WATCHDOG_PID").is_none_or(|pid| pid == u64::from(std::process::id()));
+        let usec = number("WATCHDOG_USEC").filter(|usec| ours && *usec > 0);
+        let interval = usec.map(|usec| Duration::from_micros(usec / 2));
+        Self { socket: socket.ok(), interval, ..Self::default() }
     }
 
     /// Viewers are served from now on.
     pub fn ready(&self) {
         self.send("READY=1");
+    }
+
+    /// The configuration is being read again; [`Notifier::ready`] ends it.
+    pub fn reloading(&self) {
+        // systemd tells by it that this reload is the one it asked for.
+        let now = clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(0, |time| Duration::from(time).as_micros());
+        let mut message = heapless::String::<64>::new();
+        let _ = write!(message, "RELOADING=1\nMONOTONIC_USEC={now}");
+        self.send(&message);
     }
 
     /// The server is about to exit.
@@ -160,30 +228,41 @@ impl Notifier {
     }
 
     /// Feeds the watchdog and refreshes the status line, each when its time has come.
-    pub fn turn(
-        &mut self,
-        now: Duration,
-        source: &str,
-        gone: Option<&SourceError>,
-        fps: f64,
-        viewers: usize,
-    ) {
+    pub fn turn(&mut self, now: Duration, status: &Status<'_>) {
         if self.socket.is_none() {
             return;
         }
         if let Some(interval) = self.interval
             && now >= self.next
         {
-            self.next = now + interval;
-            self.send("WATCHDOG=1");
+            if status.healthy {
+                self.next = now + interval;
+                self.starving = false;
+                self.send("WATCHDOG=1");
+            } else {
+                self.next = now + interval.min(HEALTH_EVERY);
+                if !std::mem::replace(&mut self.starving, true) {
+                    log::error!(
+                        "{}: neither frames nor a step towards them: unless that changes, the watchdog will restart this \
+                         program",
+                        status.source
+                    );
+                }
+            }
         }
         if now >= self.next_status {
             self.next_status = now + STATUS_EVERY;
-            let mut line = heapless::String::<256>::new();
-            // Cut if it is longer: systemd shows one line.
+            let mut line = heapless::String::<STATUS_MAX>::new();
+            let Status { source, serial, gone, healthy, fps, viewers } = *status;
+            let space = if serial.is_some() { " " } else { "" };
+            let serial = serial.unwrap_or(Name::new(""));
+            let many = if viewers == 1 { "" } else { "s" };
+            let _ = write!(line, "STATUS={source}{space}{serial}: ");
+            // What does not fit is cut off the end, where the remedy stands: systemd shows one line.
             let _ = match gone {
-                None => write!(line, "STATUS={source}: {fps:.1} frames/s, {viewers} viewers"),
-                Some(error) => write!(line, "STATUS={source}: {error}, {viewers} viewers"),
+                None => write!(line, "{fps:.1} frames/s, {viewers} viewer{many}"),
+                Some(error) if healthy => write!(line, "no picture, {viewers} viewer{many}: {error}"),
+                Some(error) => write!(line, "not healthy, {viewers} viewer{many}: {error}"),
             };
             self.send(&line);
         }
@@ -259,12 +338,25 @@ impl Sink {
 
 /// Starts the log at `level`.
 pub fn start_log(level: log::LevelFilter) {
-    let journal = env::var_os("JOURNAL_STREAM").is_some();
+    let journal = under_journal();
     let log = Box::leak(Box::new(Log { journal, sink: Sink::standard_error(), lost: AtomicU64::new(0) }));
     // Fails only if a log was started before, which then stays.
     if log::set_logger(log).is_ok() {
         log::set_max_level(level);
     }
+}
+
+/// Says on standard error why the program ends, with the journal's priority where the journal reads it.
+pub fn complain(why: &str) {
+    if under_journal() {
+        eprintln!("<{}>{why}", priority(log::Level::Error));
+    } else {
+        eprintln!("depthcast: error: {why}");
+    }
+}
+
+fn under_journal() -> bool {
+    env::var_os("JOURNAL_STREAM").is_some()
 }
 
 impl Log {
@@ -368,6 +460,11 @@ mod tests {
     use super::*;
 
     #[test]
+    fn without_sockets_none_are_inherited() {
+        assert!(inherited().expect("nothing is wrong").is_empty());
+    }
+
+    #[test]
     fn lines_end_once_and_hold_no_control_characters() {
         let mut line = Line::new();
         write!(line, "a\nb\x1b[31m").expect("never fails");
@@ -414,32 +511,111 @@ mod tests {
         );
     }
 
+    /// A notifier, and the service manager's end.
+    struct Manager {
+        socket: UnixDatagram,
+        path: std::path::PathBuf,
+    }
+
+    impl Manager {
+        fn new(name: &str, interval: Option<Duration>) -> (Self, Notifier) {
+            let path = env::temp_dir().join(format!("depthcast-notify-{name}-{}", std::process::id()));
+            let _ = std::fs::remove_file(&path);
+            let socket = UnixDatagram::bind(&path).expect("bound");
+            socket.set_nonblocking(true).expect("set");
+            let ours = Some(connect(path.as_os_str().as_bytes()).expect("connected"));
+            (Self { socket, path }, Notifier { socket: ours, interval, ..Notifier::default() })
+        }
+
+        fn heard(&self) -> Vec<String> {
+            let mut heard = Vec::new();
+            let mut buffer = [0; 300];
+            while let Ok(n) = self.socket.recv(&mut buffer) {
+                heard.push(String::from_utf8_lossy(&buffer[..n]).into_owned());
+            }
+            heard
+        }
+    }
+
+    impl Drop for Manager {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+
+    const FINE: Status<'_> =
+        Status { source: "demo", serial: None, gone: None, healthy: true, fps: 29.94, viewers: 3 };
+
+    fn s(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
     #[test]
     fn the_service_manager_hears_of_everything() {
-        let path = env::temp_dir().join(format!("depthcast-notify-{}", std::process::id()));
-        let theirs = UnixDatagram::bind(&path).expect("bound");
-        let mut notifier = Notifier {
-            socket: Some(connect(path.as_os_str().as_bytes()).expect("connected")),
-            interval: Some(Duration::from_secs(2)),
-            ..Notifier::default()
-        };
+        let (manager, mut notifier) = Manager::new("all", Some(s(2)));
         notifier.ready();
         for second in 0..6 {
             assert!(notifier.due().is_some());
-            notifier.turn(Duration::from_secs(second), "demo", Some(&SourceError::Silent), 29.9, 3);
+            notifier.turn(s(second), &FINE);
         }
+        notifier.reloading();
+        notifier.ready();
         notifier.stopping();
-        theirs.set_nonblocking(true).expect("set");
-        let mut heard = Vec::new();
-        let mut buffer = [0; 300];
-        while let Ok(n) = theirs.recv(&mut buffer) {
-            heard.push(String::from_utf8_lossy(&buffer[..n]).into_owned());
-        }
-        std::fs::remove_file(&path).expect("removed");
-        assert_eq!(heard.first().map(String::as_str), Some("READY=1"));
-        assert_eq!(heard.last().map(String::as_str), Some("STOPPING=1"));
-        assert_eq!(heard.iter().filter(|m| *m == "WATCHDOG=1").count(), 3);
-        let status = heard.iter().filter(|m| m.starts_with("STATUS=demo: the sensor is connected")).count();
-        assert_eq!(status, 2);
+        let heard = manager.heard();
+        let reloading =
+            heard[heard.len() - 3].strip_prefix("RELOADING=1\nMONOTONIC_USEC=").expect("reloading");
+        assert!(reloading.parse::<u64>().expect("a number") > 0);
+        let status = "STATUS=demo: 29.9 frames/s, 3 viewers";
+        let fed = "WATCHDOG=1";
+        assert_eq!(heard[..6], ["READY=1", fed, status, fed, fed, status]);
+        assert_eq!(heard[7..], ["READY=1", "STOPPING=1"]);
+    }
+
+    #[test]
+    fn the_watchdog_is_fed_only_while_all_is_well() {
+        let (manager, mut notifier) = Manager::new("watchdog", Some(s(15)));
+        let fed = |notifier: &mut Notifier, from, to, healthy| {
+            let (mut turns, mut fed) = (0, 0);
+            let mut now = s(from);
+            while now < s(to) {
+                notifier.turn(now, &Status { healthy, ..FINE });
+                turns += 1;
+                // After each: the kernel queues ten.
+                fed += manager.heard().iter().filter(|message| *message == "WATCHDOG=1").count();
+                now = notifier.due().expect("always something").max(now);
+            }
+            assert!(turns < 2 * (to - from), "it spins: {turns} turns from {from} to {to}");
+            fed
+        };
+        assert_eq!(fed(&mut notifier, 0, 60, true), 4);
+        assert_eq!(fed(&mut notifier, 60, 90, false), 0);
+        notifier.turn(s(90), &FINE);
+        assert!(manager.heard().contains(&"WATCHDOG=1".to_owned()), "fed at once when all is well again");
+        assert_eq!(notifier.next, s(105));
+    }
+
+    #[test]
+    fn the_status_says_which_sensor_and_what_is_wrong_with_it() {
+        let (manager, mut notifier) = Manager::new("status", None);
+        let serial = Some(Name::new("012345678912"));
+        notifier.turn(s(0), &Status { source: "kinect", serial, viewers: 1, ..FINE });
+        let gone = Some(SourceError::Kinect(kinect2::driver::Trouble::NotFound));
+        notifier.turn(s(10), &Status { gone, ..FINE });
+        notifier.turn(s(20), &Status { gone: Some(SourceError::Silent), healthy: false, ..FINE });
+        let heard = manager.heard();
+        assert_eq!(heard[0], "STATUS=kinect 012345678912: 29.9 frames/s, 1 viewer");
+        assert!(
+            heard[1].starts_with("STATUS=demo: no picture, 3 viewers: no Kinect v2 on the bus; plug"),
+            "{heard:?}"
+        );
+        assert!(heard[2].starts_with("STATUS=demo: not healthy, 3 viewers: the sensor is"), "{heard:?}");
+        assert_eq!(heard.len(), 3, "no watchdog, no food");
+    }
+
+    #[test]
+    fn without_a_service_manager_nothing_is_due() {
+        let mut notifier = Notifier::default();
+        notifier.turn(s(1), &FINE);
+        assert_eq!(notifier.due(), None);
     }
 }

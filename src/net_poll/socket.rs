@@ -15,6 +15,7 @@ use mio::{Interest, Registry, Token};
 
 use super::kernel;
 use crate::peer::Peer;
+use crate::service::Inherited;
 
 /// Where to listen: `127.0.0.1:8080`, `[::]:8080` or `unix:/run/depthcast/http.sock`.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -62,8 +63,8 @@ impl std::error::Error for BadAddress {}
 #[derive(Debug)]
 pub(super) enum Listener {
     Tcp(TcpListener),
-    /// With its path, which is removed in the end.
-    Unix(UnixListener, PathBuf),
+    /// With the path that is removed in the end, if it was bound here.
+    Unix(UnixListener, Option<PathBuf>),
 }
 
 impl Listener {
@@ -80,8 +81,24 @@ impl Listener {
                 let listener = UnixListener::bind(path)?;
                 let queued = kernel::queue_connections(&listener);
                 // From here on the file is removed when the listener is dropped, in the error too.
-                let listener = Listener::Unix(listener, path.clone());
+                let listener = Listener::Unix(listener, Some(path.clone()));
                 queued.map(|()| listener)
+            }
+        }
+    }
+
+    /// Takes over a socket that listens already.
+    pub(super) fn inherit(socket: Inherited) -> io::Result<Self> {
+        match socket {
+            Inherited::Tcp(listener) => {
+                listener.set_nonblocking(true)?;
+                kernel::queue_connections(&listener)?;
+                Ok(Listener::Tcp(TcpListener::from_std(listener)))
+            }
+            Inherited::Unix(listener) => {
+                listener.set_nonblocking(true)?;
+                kernel::queue_connections(&listener)?;
+                Ok(Listener::Unix(UnixListener::from_std(listener), None))
             }
         }
     }
@@ -112,14 +129,18 @@ impl Listener {
     pub(super) fn address(&self) -> io::Result<Address> {
         match self {
             Listener::Tcp(l) => l.local_addr().map(Address::Tcp),
-            Listener::Unix(_, path) => Ok(Address::Unix(path.clone())),
+            Listener::Unix(_, Some(path)) => Ok(Address::Unix(path.clone())),
+            Listener::Unix(l, None) => {
+                let address = l.local_addr()?;
+                Ok(Address::Unix(address.as_pathname().unwrap_or(Path::new("(without a path)")).into()))
+            }
         }
     }
 }
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        if let Listener::Unix(_, path) = self {
+        if let Listener::Unix(_, Some(path)) = self {
             // A path that is gone already is as good as removed.
             let _ = fs::remove_file(path);
         }
@@ -218,6 +239,25 @@ mod tests {
         for text in ["", "8080", "localhost:80", "1.2.3.4", "unix:", "127.0.0.1:99999"] {
             assert_eq!(text.parse::<Address>(), Err(BadAddress), "{text}");
         }
+    }
+
+    #[test]
+    fn inherited_sockets_listen_and_their_files_stay() {
+        let path = std::env::temp_dir().join(format!("depthcast-inherited-{}", std::process::id()));
+        let _ = fs::remove_file(&path);
+        let unix = std::os::unix::net::UnixListener::bind(&path).expect("bound");
+        let unix = Listener::inherit(Inherited::Unix(unix)).expect("taken over");
+        assert_eq!(unix.address().expect("known"), Address::Unix(path.clone()));
+        let empty = unix.accept(Duration::from_secs(1)).expect_err("nobody waits");
+        assert_eq!(empty.kind(), io::ErrorKind::WouldBlock);
+        drop(unix);
+        fs::remove_file(&path).expect("whoever made the file removes it");
+        let tcp = std::net::TcpListener::bind("127.0.0.1:0").expect("bound");
+        let address = tcp.local_addr().expect("bound");
+        let _early = std::net::TcpStream::connect(address).expect("queued before anybody serves");
+        let tcp = Listener::inherit(Inherited::Tcp(tcp)).expect("taken over");
+        assert_eq!(tcp.address().expect("known"), Address::Tcp(address));
+        tcp.accept(Duration::from_secs(1)).expect("whoever came early is there");
     }
 
     #[test]

@@ -15,7 +15,7 @@ use kinect2::sensor::{self, Sensor, Turn};
 use kinect2::stream::FrameInfo;
 use kinect2::sysfs::Roots;
 
-use super::{Driven, Progress, SourceError, when};
+use super::{Driven, Progress, SourceError, StepOfLife, when};
 use crate::clock::Now;
 use crate::limits::{KINECT_PACKETS_MAX, KINECT_QUEUE, KINECT_TRANSFERS_MAX};
 
@@ -180,6 +180,10 @@ impl Driven for Kinect {
 
     fn is_shut_down(&self) -> bool {
         self.sensor.is_shut_down()
+    }
+
+    fn step(&self) -> StepOfLife {
+        StepOfLife::Usb(self.sensor.state())
     }
 
     fn report(&self) -> super::Report {

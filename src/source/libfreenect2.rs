@@ -27,7 +27,7 @@ use libfreenect2_sys as sys;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use super::life::{Fault, Life, Pipeline, Report, Task};
-use super::{Driven, PIXELS, Progress, SourceError, kinect, triple, when};
+use super::{Driven, PIXELS, Progress, SourceError, StepOfLife, kinect, triple, when};
 use crate::clock::Now;
 
 /// How the library is used.
@@ -300,6 +300,10 @@ impl Driven for Libfreenect2 {
 
     fn is_shut_down(&self) -> bool {
         self.life.is_over()
+    }
+
+    fn step(&self) -> StepOfLife {
+        StepOfLife::Library(self.life.word())
     }
 
     fn report(&self) -> super::Report {

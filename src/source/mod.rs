@@ -35,7 +35,7 @@ use std::time::Duration;
 use kinect2::driver::Trouble;
 
 use crate::clock::Now;
-use crate::limits::{GONE_AFTER, REOPEN_FIRST, REOPEN_MAX};
+use crate::limits::{GONE_AFTER, REOPEN_FIRST, REOPEN_MAX, SIGN_OF_LIFE_WITHIN};
 
 /// Columns of a Kinect v2 depth image.
 pub const WIDTH: usize = 512;
@@ -163,6 +163,18 @@ trait Driven {
     fn is_shut_down(&self) -> bool;
     /// What `/state` tells of it.
     fn report(&self) -> Report;
+    /// Where it is in its life: another value with each step that it takes.
+    fn step(&self) -> StepOfLife;
+}
+
+/// A step in the life of a sensor, to tell one from the next.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum StepOfLife {
+    /// Of one driven by this program.
+    Usb(kinect2::driver::State),
+    /// Of one behind a library.
+    #[cfg(feature = "libfreenect2")]
+    Library(&'static str),
 }
 
 /// What a turn of a sensor came to.
@@ -257,6 +269,18 @@ impl fmt::Display for SourceError {
     }
 }
 
+impl SourceError {
+    /// Whether a call into the kernel or a library does not come back: only another process can go on. The making of a
+    /// sensor's tables is no such call: it ends when the processor has time for it.
+    fn is_hung(self) -> bool {
+        match self {
+            SourceError::Kinect(Trouble::Hung(step)) => step != kinect2::driver::Step::Prepare,
+            SourceError::Library(fault) => fault == life::Fault::Hung,
+            _ => false,
+        }
+    }
+}
+
 impl std::error::Error for SourceError {}
 
 /// What [`Feed::step`] found.
@@ -306,6 +330,10 @@ pub struct Feed {
     /// demand on one that is asked.
     quiet_since: Option<Duration>,
     reopened: u64,
+    /// The last frame, or the last step towards one.
+    alive: Duration,
+    /// Where a sensor was then.
+    step: Option<StepOfLife>,
 }
 
 impl Feed {
@@ -323,6 +351,8 @@ impl Feed {
             seq: 0,
             quiet_since: (fps > 0).then_some(now.mono),
             reopened: 0,
+            alive: now.mono,
+            step: None,
         }
     }
 
@@ -347,7 +377,13 @@ impl Feed {
             let due = self.due(wanted).is_some_and(|due| due <= now.mono);
             return if due { Step::Poll } else { Step::Idle };
         };
-        match sensor.turn(now) {
+        let progress = sensor.turn(now);
+        let step = Some(sensor.step());
+        if step != self.step {
+            self.step = step;
+            self.alive = now.mono;
+        }
+        match progress {
             Progress::Idle => Step::Idle,
             Progress::More => Step::More,
             Progress::Frame => Step::Poll,
@@ -370,11 +406,13 @@ impl Feed {
             let Some(captured) = sensor.take(now, depth) else { return Outcome::Torn };
             self.seq += 1;
             self.quiet_since = Some(now.mono);
+            self.alive = now.mono;
             return Outcome::Captured(Stamp { seq: self.seq, captured });
         }
         let since_start = now.mono.saturating_sub(self.opened);
         let fault = self.faults.at(since_start);
         if let State::Lost { pause, .. } = self.state {
+            self.alive = now.mono;
             if fault == Some(fault::Kind::Vanish) {
                 let pause = (pause * 2).min(REOPEN_MAX);
                 self.state = State::Lost { error: SourceError::NotFound, retry: now.mono + pause, pause };
@@ -409,6 +447,7 @@ impl Feed {
                 self.source.read(self.next, self.scene_time(), depth);
                 self.next += 1;
                 self.seq += 1;
+                self.alive = now.mono;
                 self.quiet_since = self.pace.interval.map(|_| now.mono);
                 Outcome::Captured(Stamp { seq: self.seq, captured: now })
             }
@@ -435,6 +474,15 @@ impl Feed {
     pub fn gone_at(&self) -> Option<Duration> {
         let limit = GONE_AFTER.max(self.pace.interval.unwrap_or_default() * 2);
         self.quiet_since.map(|since| since + limit)
+    }
+
+    /// Whether frames come, or something is done about it at `now`: a sensor that is looked for in vain is healthy, a call
+    /// that never comes back is not, nor is silence without a step for [`SIGN_OF_LIFE_WITHIN`]. Who is asked for frames
+    /// and is not, is healthy.
+    pub fn is_healthy(&self, now: Now) -> bool {
+        let hung = self.source.driven().and_then(Driven::trouble).is_some_and(SourceError::is_hung);
+        let overdue = |since: Duration| now.mono.saturating_sub(since.max(self.alive)) >= SIGN_OF_LIFE_WITHIN;
+        !hung && !self.quiet_since.is_some_and(overdue)
     }
 
     /// How long a frame has been awaited at `now`; zero if none is.
@@ -637,6 +685,34 @@ mod tests {
         assert_eq!(feed.gone_at(), Some(Duration::from_millis(1900)));
         play(&mut feed, 4000);
         assert_eq!(feed.gone(at(4000)), None, "frames are back");
+    }
+
+    #[test]
+    fn healthy_is_who_delivers_or_tries() {
+        let mut gone = feed(10, "vanish@1+600");
+        play(&mut gone, 500_000);
+        assert!(gone.is_healthy(at(500_000)), "it is looked for every eight seconds");
+        let mut silent = feed(10, "stall@1+600");
+        play(&mut silent, 40_000);
+        assert!(silent.is_healthy(at(40_000)), "not for long enough");
+        play(&mut silent, 41_000);
+        assert!(!silent.is_healthy(at(41_000)), "it neither delivers nor tries");
+        play(&mut silent, 602_000);
+        assert!(silent.is_healthy(at(602_000)), "frames are back");
+        let mut asked = feed(0, "stall@100+600");
+        assert!(asked.is_healthy(at(99_000)), "nobody asked");
+        asked.poll(at(101_000), &mut vec![0; PIXELS]);
+        assert!(asked.is_healthy(at(140_000)), "it was asked 39 s ago");
+        assert!(!asked.is_healthy(at(141_000)));
+    }
+
+    #[test]
+    fn a_hung_call_is_not_healthy_a_busy_processor_is() {
+        use kinect2::driver::Step;
+        assert!(SourceError::Kinect(Trouble::Hung(Step::Close)).is_hung());
+        assert!(SourceError::Library(life::Fault::Hung).is_hung());
+        assert!(!SourceError::Kinect(Trouble::Hung(Step::Prepare)).is_hung());
+        assert!(!SourceError::Kinect(Trouble::NotFound).is_hung());
     }
 
     #[test]
