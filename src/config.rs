@@ -13,6 +13,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use kinect2::sysfs::Roots;
 
+use crate::access::Rules;
 use crate::camera::Camera;
 use crate::colormap::Range;
 use crate::limits::{FPS_MAX, LISTENERS_MAX, SERIAL_MAX, STALL_DEFAULT, VIEWERS_DEFAULT};
@@ -339,6 +340,8 @@ pub struct Config {
     pub pickle: pickle::Form,
     /// Who may stop the server through the Python protocol; empty is nobody.
     pub shutdown_from: Vec<Network>,
+    /// What HTTP requests are held against.
+    pub rules: Rules,
     /// How a sensor is driven; its values fit together.
     pub kinect: kinect::Settings,
     /// Who makes the depth behind libfreenect2.
@@ -436,6 +439,7 @@ impl Config {
             allow: file.allow.unwrap_or_default(),
             pickle: options.pickle.or(file.pickle).unwrap_or_default(),
             shutdown_from: file.shutdown_from.unwrap_or_else(|| THIS_MACHINE.to_vec()),
+            rules: Rules { names: file.names.unwrap_or_default() },
             kinect,
             pipeline: file.pipeline.unwrap_or_default(),
             roots: options.roots.roots(),
@@ -459,6 +463,7 @@ impl Config {
             allow,
             pickle,
             shutdown_from,
+            rules,
             kinect,
             pipeline,
             roots: _,
@@ -480,6 +485,7 @@ impl Config {
             ("viewers.allow", *allow != new.allow),
             ("legacy.pickle", *pickle != new.pickle),
             ("legacy.shutdown_from", *shutdown_from != new.shutdown_from),
+            ("http.names", rules.names != new.rules.names),
             ("kinect.min_mm", kinect.min_mm != new.kinect.min_mm),
             ("kinect.max_mm", kinect.max_mm != new.kinect.max_mm),
             ("kinect.bilateral", kinect.bilateral != new.kinect.bilateral),
@@ -518,6 +524,7 @@ impl Config {
             pickle: self.pickle,
             shutdown_from: self.shutdown_from.clone(),
             allow: self.allow.clone(),
+            rules: self.rules.clone(),
         }
     }
 }
@@ -548,6 +555,7 @@ impl fmt::Display for Config {
         writeln!(f, "viewers.allow = {}", List(&self.allow))?;
         writeln!(f, "legacy.pickle = {}", Quoted(name_of(&PICKLES, self.pickle)))?;
         writeln!(f, "legacy.shutdown_from = {}", List(&self.shutdown_from))?;
+        writeln!(f, "http.names = {}", List(&self.rules.names))?;
         writeln!(f, "overlay = {}", view.overlay)?;
         writeln!(f, "kinect.packets = {}", kinect.packets)?;
         writeln!(f, "kinect.transfers = {}", kinect.transfers)?;

@@ -21,6 +21,9 @@ pub mod clock;
 pub mod limits;
 pub mod peer;
 
+// Who may have what.
+pub mod access;
+
 // 1. Depth comes in.
 pub mod source;
 

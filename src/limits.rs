@@ -31,6 +31,12 @@ pub const REQUEST_FIELDS_MAX: usize = 64;
 /// Longest response head, its extra fields included.
 pub const RESPONSE_HEAD_MAX: usize = 1024;
 
+/// Bytes that a message of a WebSocket viewer may have, all its fragments together; a longer one is answered 1009.
+pub const WS_MESSAGE_MAX: usize = 4096;
+
+/// Fragments that it may have, empty ones too; more are answered 1008.
+pub const WS_FRAGMENTS_MAX: usize = 64;
+
 /// Bytes of a log line; what is beyond is cut off.
 pub const LOG_LINE_MAX: usize = 512;
 
@@ -56,6 +62,9 @@ pub const REQUEST_TIME: Duration = Duration::from_secs(10);
 
 /// Time an HTTP connection may idle between requests.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(60);
+
+/// A WebSocket on which nothing was sent for this long is sent a ping, so that no proxy takes it for dead.
+pub const WS_PING_EVERY: Duration = Duration::from_secs(20);
 
 /// Time a peer has to close after the last answer.
 pub const DRAIN_TIME: Duration = Duration::from_secs(1);
@@ -175,6 +184,9 @@ pub const LISTENERS_MAX: usize = 16;
 
 /// Networks in one list.
 pub const NETWORKS_MAX: usize = 64;
+
+/// Names that the camera may be reached by.
+pub const HOST_NAMES_MAX: usize = 16;
 
 /// Polygons that hide parts of the picture.
 pub const MASKS_MAX: usize = 16;

@@ -53,14 +53,17 @@ pub enum Protocol {
     Http,
     /// The picture stream.
     Stream,
+    /// Depth over a WebSocket.
+    WebSocket,
 }
 
 impl Protocol {
     /// All of them, each at its own number.
-    pub const ALL: [Protocol; 4] = [Protocol::None, Protocol::Python, Protocol::Http, Protocol::Stream];
+    pub const ALL: [Protocol; 5] =
+        [Protocol::None, Protocol::Python, Protocol::Http, Protocol::Stream, Protocol::WebSocket];
 
     /// Those that watch: they hold one of the places for viewers.
-    pub const VIEWERS: [Protocol; 2] = [Protocol::Python, Protocol::Stream];
+    pub const VIEWERS: [Protocol; 3] = [Protocol::Python, Protocol::Stream, Protocol::WebSocket];
 
     /// Its name.
     pub fn name(self) -> &'static str {
@@ -69,6 +72,7 @@ impl Protocol {
             Protocol::Python => "python",
             Protocol::Http => "http",
             Protocol::Stream => "stream",
+            Protocol::WebSocket => "websocket",
         }
     }
 }
@@ -318,7 +322,7 @@ impl fmt::Display for OrNull {
 }
 
 /// Text as the inside of a JSON string (RFC 8259, section 7).
-struct Json<T>(T);
+pub(crate) struct Json<T>(pub(crate) T);
 
 impl<T: fmt::Display> fmt::Display for Json<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -22,6 +22,9 @@ mod world;
 // One connection.
 mod conn;
 
+// What viewers need to know.
+mod describe;
+
 use std::fmt::{self, Write};
 use std::io;
 use std::time::{Duration, Instant};
@@ -31,7 +34,8 @@ use mio::{Events, Interest, Poll, Token};
 
 use self::conn::{Conn, Phase, Text};
 use self::socket::Listener;
-use self::world::{Account, JSON, Verdict, World, millis};
+use self::world::{Account, JSON, Reason, Verdict, World, millis};
+use crate::access::Rules;
 use crate::clock::{Clock, Now};
 use crate::limits::{
     ACCEPT_PAUSE, ACCEPTS_PER_TURN, CAMERA_TEXT_MAX, LOBBY, PLACEHOLDER_EVERY, RESPONSE_HEAD_MAX,
@@ -64,6 +68,8 @@ pub struct Settings {
     pub shutdown_from: Vec<Network>,
     /// Who may connect; empty means everybody.
     pub allow: Vec<Network>,
+    /// What a request is held against.
+    pub rules: Rules,
 }
 
 /// Why the server could not start.
@@ -206,6 +212,8 @@ impl Server {
                 frame: None,
                 placeholder_at: None,
                 next_id: 1,
+                state: 0,
+                reason: Reason::new(),
                 body: Text::with_room(body),
             },
             busy: true,
@@ -283,6 +291,7 @@ impl Server {
         self.world.settings = Settings { listen, viewers_max, ..settings };
         self.world.renderer.replace(renderer);
         self.world.feed.set(kinect);
+        self.world.state += 1;
     }
 
     /// Time until something is due at `now`; `None` if only an event can bring work.
@@ -299,7 +308,8 @@ impl Server {
         let conns = self.entries.iter().filter_map(|e| e.conn.as_ref()?.deadline(world.settings.stall));
         let due = conns.map(|(at, _)| at).min();
         let gate = self.entries.iter().filter_map(|e| e.conn.as_ref()?.gate).min();
-        let all = [gate, world.feed.due(world.wanted), placeholder, blocked, due, self.notifier.due()];
+        let wake = self.entries.iter().filter_map(|e| e.conn.as_ref()?.wake).min();
+        let all = [gate, wake, world.feed.due(world.wanted), placeholder, blocked, due, self.notifier.due()];
         all.into_iter().flatten().min().map(|at| at.saturating_sub(now.mono))
     }
 
@@ -411,6 +421,10 @@ impl Server {
                 if world.placeholder_at.take().is_some() {
                     world.rate.restart(now.mono);
                 }
+                if world.frame.is_none() || !world.reason.is_empty() {
+                    world.reason.clear();
+                    world.state += 1;
+                }
                 world.rate.count(now.mono);
                 world.fps = world.rate.mean(now.mono).unwrap_or(f64::from(world.nominal));
                 world.frame = Some(stamp);
@@ -466,10 +480,14 @@ impl Server {
             // What is captured now is nothing.
             world.fps = world.rate.mean(now.mono).unwrap_or(world.fps);
         }
-        let mut reason = heapless::String::<128>::new();
-        // Cut if it is longer: the placeholder has three lines.
+        let mut reason = Reason::new();
+        // What does not fit is left out.
         let _ = write!(reason, "{error}");
         world.renderer.draw_placeholder(world.ring.filling(&filling), &reason, now.wall_us);
+        if world.reason != reason {
+            world.reason = reason;
+            world.state += 1;
+        }
         world.counters.placeholders += 1;
         world.placeholder_at = Some(now.mono);
         let stamp = Stamp { seq: world.feed.seq(), captured: now };

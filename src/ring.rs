@@ -57,6 +57,11 @@ impl Form {
     pub const ALL: [Form; 7] =
         [Form::Index, Form::Png, Form::Protocol0, Form::Compact, Form::DepthPng, Form::Rvl, Form::Raw];
 
+    /// Whether it is depth: what a placeholder has none of.
+    pub fn is_depth(self) -> bool {
+        matches!(self, Form::DepthPng | Form::Rvl | Form::Raw)
+    }
+
     /// Its name in metrics.
     pub fn name(self) -> &'static str {
         match self {

@@ -8,6 +8,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("limits", &[]),
     ("peer", &[]),
+    ("access", &[]),
     ("camera", &[]),
     ("text", &[]),
     ("source", &["clock"]),
@@ -16,18 +17,21 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("ring", &["source"]),
     ("placeholder", &["source", "text"]),
     ("view", &["source", "text"]),
-    ("proto", &["camera"]),
+    ("proto", &["access", "camera"]),
     ("render", &["camera", "colormap", "encode", "placeholder", "proto", "ring", "source", "view"]),
     ("metrics", &["camera", "proto", "render", "ring", "source"]),
     ("service", &["source"]),
     (
         "net_poll",
-        &["camera", "clock", "colormap", "metrics", "peer", "proto", "render", "ring", "service", "source"],
+        &[
+            "access", "camera", "clock", "colormap", "metrics", "peer", "proto", "render", "ring", "service",
+            "source",
+        ],
     ),
     ("convert", &["encode", "source"]),
     ("record", &["clock", "encode", "service", "source"]),
     ("probe", &[]),
-    ("config", &["camera", "colormap", "net_poll", "peer", "proto", "source", "view"]),
+    ("config", &["access", "camera", "colormap", "net_poll", "peer", "proto", "source", "view"]),
 ];
 
 #[test]

@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use depthcast::access::Rules;
 use depthcast::camera::{Camera, LocalClock};
 use depthcast::clock::{Clock, Now};
 use depthcast::colormap::Range;
@@ -185,12 +186,14 @@ fn serve(form: pickle::Form, source: impl FnOnce(Now) -> Source) {
         pickle: form,
         shutdown_from: THIS_MACHINE.to_vec(),
         allow: Vec::new(),
+        rules: Rules::default(),
     };
     let mut server = Server::new(settings, feed, renderer, None, notifier, now).expect("started");
     let Some(Address::Tcp(address)) = server.addresses().next() else { panic!("no address") };
     let server = thread::spawn(move || server.run(&clock).expect("ran"));
     let others = [
-        thread::spawn(move || stream(address)),
+        thread::spawn(move || stream(address, b"GET /stream HTTP/1.1\r\n\r\n")),
+        thread::spawn(move || stream(address, WEB_SOCKET)),
         thread::spawn(move || requests(address, b"GET /snapshot HTTP/1.0\r\n\r\n")),
         thread::spawn(move || requests(address, b"GET /depth.png HTTP/1.0\r\n\r\n")),
         thread::spawn(move || requests(address, b"GET /state HTTP/1.0\r\n\r\n")),
@@ -248,10 +251,14 @@ fn frames(viewer: &mut TcpStream, buffer: &mut [u8], count: u64) {
     }
 }
 
+const WEB_SOCKET: &[u8] =
+    b"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
 /// Watches the stream; returns the blocks read.
-fn stream(address: SocketAddr) -> u64 {
+fn stream(address: SocketAddr, request: &[u8]) -> u64 {
     let mut viewer = connect(address);
-    viewer.write_all(b"GET /stream HTTP/1.1\r\n\r\n").expect("written");
+    viewer.write_all(request).expect("written");
     let mut buffer = [0; 1 << 14];
     let mut blocks = 0;
     while !STOP.load(Ordering::Relaxed) {

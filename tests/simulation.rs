@@ -11,6 +11,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use depthcast::access::Rules;
 use depthcast::camera::{Camera, LocalClock};
 use depthcast::clock::Now;
 use depthcast::colormap::Range;
@@ -75,6 +76,7 @@ impl Story {
             pickle: [pickle::Form::Protocol0, pickle::Form::Compact][random.index(2)],
             shutdown_from: THIS_MACHINE[..2].to_vec(),
             allow: Vec::new(),
+            rules: Rules::default(),
         };
         let feed = Feed::new(source, fps, faults, now);
         let server = Server::new(settings, feed, renderer, None, Notifier::default(), now).expect("started");

@@ -12,6 +12,7 @@
 
 use std::time::Duration;
 
+use depthcast::access::Rules;
 use depthcast::limits;
 use depthcast::proto::{Close, http, legacy};
 use kinect2::protocol::{FOOTER_BYTES, Footer, LAST_PACKET_BYTES, PACKET_BYTES};
@@ -105,6 +106,7 @@ pub fn legacy_expected(input: Input) -> (usize, legacy::Next, bool) {
 /// # Panics
 /// If the machine asks for more and has no room, or an answer is longer than its bound.
 pub fn http_talk(input: Input) -> (Vec<http::Request>, http::Next) {
+    let rules = Rules::default();
     let mut machine = http::Machine::default();
     let (mut requests, mut rest) = (Vec::new(), input.bytes);
     let mut segments = input.segments();
@@ -119,14 +121,14 @@ pub fn http_talk(input: Input) -> (Vec<http::Request>, http::Next) {
                     assert!(head.len() <= limits::RESPONSE_HEAD_MAX);
                 }
                 requests.push(request);
-                machine.sent();
+                machine.sent(&rules);
             }
             http::Next::Read if !rest.is_empty() => {
                 let (length, _) = segments.next().expect("endless");
                 let offered = &rest[..rest.len().min(length)];
                 let room = machine.room();
                 assert!(room > 0, "more is asked for and nothing is taken");
-                machine.receive(offered);
+                machine.receive(offered, &rules);
                 rest = &rest[offered.len().min(room)..];
             }
             http::Next::Read if input.half_close => machine.half_closed(),

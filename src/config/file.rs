@@ -15,9 +15,11 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::{FLIPS, LEVELS, PICKLES, SourceSpec, choose};
+use crate::access::HostName;
 use crate::limits::{
-    CAMERA_TEXT_MAX, CONFIG_FILE_MAX, FPS_MAX, KINECT_OFFSET_MAX, KINECT_PACKETS_MAX, KINECT_TRANSFERS_MAX,
-    LISTENERS_MAX, MASK_POINTS_MAX, MASKS_MAX, NETWORKS_MAX, STALL_MAX_S, UNIX_PATH_MAX, VIEWERS_LIMIT,
+    CAMERA_TEXT_MAX, CONFIG_FILE_MAX, FPS_MAX, HOST_NAMES_MAX, KINECT_OFFSET_MAX, KINECT_PACKETS_MAX,
+    KINECT_TRANSFERS_MAX, LISTENERS_MAX, MASK_POINTS_MAX, MASKS_MAX, NETWORKS_MAX, STALL_MAX_S,
+    UNIX_PATH_MAX, VIEWERS_LIMIT,
 };
 use crate::net_poll::Address;
 use crate::peer::Network;
@@ -52,6 +54,7 @@ pub struct FileValues {
     pub(super) allow: Option<Vec<Network>>,
     pub(super) pickle: Option<pickle::Form>,
     pub(super) shutdown_from: Option<Vec<Network>>,
+    pub(super) names: Option<Vec<HostName>>,
     pub(super) packets: Option<usize>,
     pub(super) transfers: Option<usize>,
     pub(super) kinect_min_mm: Option<u16>,
@@ -260,6 +263,7 @@ impl Walk<'_> {
             ("viewers", "allow") => self.values.allow = self.networks(key, value),
             ("legacy", "pickle") => self.values.pickle = self.choice(key, value, &PICKLES),
             ("legacy", "shutdown_from") => self.values.shutdown_from = self.networks(key, value),
+            ("http", "names") => self.values.names = self.list(key, value, HOST_NAMES_MAX),
             ("kinect", "packets") => {
                 self.values.packets = self.count(key, value, KINECT_PACKETS_MAX);
                 self.note_kinect(value);
@@ -635,12 +639,13 @@ fn place(text: &[u8], at: usize) -> (usize, usize) {
 }
 
 /// What a file may hold: section (empty at the top) and keys.
-pub(super) const SECTIONS: [(&str, &[&str]); 8] = [
+pub(super) const SECTIONS: [(&str, &[&str]); 9] = [
     ("", &["source", "fps", "rotate", "flip", "overlay", "masks", "listen"]),
     ("range", &["min_mm", "max_mm", "clip_mm"]),
     ("camera", &["uid", "name", "type", "location"]),
     ("viewers", &["max", "stall_s", "allow"]),
     ("legacy", &["pickle", "shutdown_from"]),
+    ("http", &["names"]),
     ("kinect", &["packets", "transfers", "min_mm", "max_mm", "bilateral", "edge", "offset_mm"]),
     ("libfreenect2", &["pipeline"]),
     ("log", &["level"]),

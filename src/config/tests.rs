@@ -111,6 +111,7 @@ fn without_file_and_options_all_is_as_documented() {
             allow: vec![],
             pickle: pickle::Form::Protocol0,
             shutdown_from: ["127.0.0.0/8", "::1", "unix"].map(|n| n.parse().expect("a network")).to_vec(),
+            rules: Rules::default(),
             kinect: kinect::Settings {
                 packets: 8,
                 transfers: 60,
@@ -149,6 +150,8 @@ allow = ["192.168.0.0/16", "fd00::/8", "10.0.0.7", "unix"]
 [legacy]
 pickle = "compact"
 shutdown_from = []
+[http]
+names = ["garage.example"]
 [kinect]
 packets = 3
 transfers = 160
@@ -296,7 +299,7 @@ fn bad_files_are_refused_with_line_key_and_remedy() {
             &["log.level: 'loud' is none of \"error\", \"warn\", \"info\", \"debug\", \"trace\""],
         ),
         ("[http]\ntokens = []", &["c.toml:2: http.tokens: this version has no access tokens"]),
-        ("[http]\ntoken = []", &["unknown key http.token (keys of [http]: tokens, allow_origin, instance)"]),
+        ("[http]\ntoken = []", &["unknown key http.token", "(keys of [http]: names)"]),
         ("kinect.packets = 0", &["c.toml:1: kinect.packets: 0 is not between 1 and 128"]),
         ("[kinect]\npackets = 129", &["c.toml:2: kinect.packets: 129 is not between 1 and 128"]),
         ("kinect.transfers = 1025", &["kinect.transfers: 1025 is not between 1 and 1024"]),

@@ -9,7 +9,7 @@ use crate::clock::Now;
 use crate::limits::{DRAINED, FIRST_BYTE, GATE_EVERY, KEEP_ALIVE, REQUEST_TIME};
 use crate::metrics::Protocol;
 use crate::peer::Peer;
-use crate::proto::{Close, http, legacy, multipart};
+use crate::proto::{Close, http, legacy, multipart, websocket};
 use crate::ring::{Form, Pin, Ring};
 
 /// What a connection speaks.
@@ -27,6 +27,8 @@ pub(super) enum Phase {
     Http(http::Machine),
     /// The picture stream.
     Stream(multipart::Machine),
+    /// Depth and state over a WebSocket.
+    WebSocket(websocket::Machine),
     /// The last answer has left; what the peer still sends is read, so that no reset overtakes the answer.
     Draining {
         /// Why the connection ends.
@@ -63,6 +65,8 @@ pub(super) struct Conn {
     pub(super) skipped: u64,
     /// When to look again whether the kernel's queue has drained, while a newer frame waits for that.
     pub(super) gate: Option<Duration>,
+    /// When something is to be sent though nothing happened.
+    pub(super) wake: Option<Duration>,
     /// Bytes that the kernel still had queued at the last look.
     queued: usize,
 }
@@ -105,13 +109,14 @@ impl Conn {
             sent: 0,
             skipped: 0,
             gate: None,
+            wake: None,
             queued: 0,
         }
     }
 
     /// Whether it holds one of the places for viewers.
     pub(super) fn is_viewer(&self) -> bool {
-        matches!(self.phase, Phase::Legacy(_) | Phase::Stream(_))
+        matches!(self.phase, Phase::Legacy(_) | Phase::Stream(_) | Phase::WebSocket(_))
     }
 
     /// What it speaks, for counters and `/state`.
@@ -121,6 +126,7 @@ impl Conn {
             Phase::Legacy(_) => Protocol::Python,
             Phase::Http(_) | Phase::Draining { .. } => Protocol::Http,
             Phase::Stream(_) => Protocol::Stream,
+            Phase::WebSocket(_) => Protocol::WebSocket,
         }
     }
 
@@ -137,7 +143,7 @@ impl Conn {
                 _ => None,
             },
             Phase::Draining { close, until } => Some((*until, *close)),
-            Phase::Legacy(_) | Phase::Stream(_) => None,
+            Phase::Legacy(_) | Phase::Stream(_) | Phase::WebSocket(_) => None,
         }
     }
 
@@ -167,7 +173,7 @@ impl Conn {
                 }
                 Ok(n) => {
                     // Talking does not excuse a viewer from reading.
-                    if !matches!(self.phase, Phase::Stream(_)) {
+                    if !matches!(self.phase, Phase::Stream(_) | Phase::WebSocket(_)) {
                         self.progress = now;
                     }
                     return Got::Bytes(n);

@@ -5,11 +5,14 @@ use std::net::{Shutdown, TcpStream};
 use std::time::Instant;
 
 use super::*;
+use crate::access::Rules;
 use crate::camera::{Camera, LocalClock};
 use crate::colormap::Range;
-use crate::limits::{DRAIN_TIME, LOBBY, RING_SLOTS, VIEWERS_LIMIT};
+use crate::encode::rvl;
+use crate::limits::{DRAIN_TIME, LOBBY, RING_SLOTS, VIEWERS_LIMIT, WS_PING_EVERY};
 use crate::peer::THIS_MACHINE;
 use crate::proto::multipart;
+use crate::proto::websocket::{DEPTH_HEAD_LEN, DepthHead};
 use crate::source::demo::Demo;
 use crate::source::kinect::tests::Bus;
 use crate::source::{NOMINAL_FPS, PIXELS, Source, WIDTH};
@@ -50,6 +53,7 @@ impl Rig {
             pickle: pickle::Form::Compact,
             shutdown_from: THIS_MACHINE.to_vec(),
             allow: Vec::new(),
+            rules: Rules::default(),
         };
         change(&mut settings);
         let server = Server::new(settings, feed, renderer, None, Notifier::default(), now).expect("started");
@@ -645,4 +649,141 @@ fn stopping_waits_for_the_sensor_but_not_long() {
     assert!(begun.elapsed() < Duration::from_secs(10), "it took {:?}", begun.elapsed());
     // A source that is no sensor has nothing to stop.
     Rig::new(30, "").server.stop_source(&clock).expect("polled");
+}
+
+const UPGRADE: &[u8] = b"GET /ws HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nUpgrade: websocket\r\nConnection: keep-alive, Upgrade\r\n\
+Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nOrigin: http://127.0.0.1:8080\r\n\r\n";
+
+/// Messages of a WebSocket: opcode and payload of each whole frame, and what is left.
+fn frames_of(mut bytes: &[u8]) -> (Vec<(u8, Vec<u8>)>, usize) {
+    let mut frames = Vec::new();
+    while bytes.len() >= 2 {
+        let (from, length) = match bytes[1] {
+            126 if bytes.len() >= 4 => (4, u16::from_be_bytes([bytes[2], bytes[3]]) as usize),
+            127 if bytes.len() >= 10 => {
+                (10, u64::from_be_bytes(bytes[2..10].try_into().expect("eight")) as usize)
+            }
+            126 | 127 => break,
+            short => (2, short as usize),
+        };
+        let Some(payload) = bytes.get(from..from + length) else { break };
+        frames.push((bytes[0], payload.to_vec()));
+        bytes = &bytes[from + length..];
+    }
+    (frames, bytes.len())
+}
+
+impl Rig {
+    /// A WebSocket that was just opened, and what came behind the answer.
+    fn web_socket(&mut self) -> (TcpStream, Vec<u8>) {
+        let mut viewer = self.say(UPGRADE);
+        let (heard, closed) = self.hear(&mut viewer, |_| false);
+        assert!(!closed);
+        let end = heard.windows(4).position(|w| w == b"\r\n\r\n").expect("a head") + 4;
+        let head = String::from_utf8_lossy(&heard[..end]).into_owned();
+        assert!(head.starts_with("HTTP/1.1 101 ") && head.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "{head}");
+        (viewer, heard[end..].to_vec())
+    }
+}
+
+#[test]
+fn a_web_socket_is_told_the_state_and_given_each_depth_once() {
+    let mut rig = Rig::new(10, "");
+    rig.settle();
+    let (mut viewer, mut heard) = rig.web_socket();
+    for _ in 0..3 {
+        rig.pass(Duration::from_millis(100));
+        heard.extend(rig.hear(&mut viewer, |_| false).0);
+    }
+    let (frames, left) = frames_of(&heard);
+    assert_eq!(left, 0);
+    assert_eq!(frames[0].0, 0x81, "the state first");
+    let state: serde_json::Value = serde_json::from_slice(&frames[0].1).expect("JSON");
+    assert_eq!(state["online"], true);
+    assert_eq!(state["config"]["range"]["max_mm"], 1500);
+    assert_eq!(state["config"]["palette"]["rgb"].as_str().map(str::len), Some(256 * 6));
+    let heads = frames[1..].iter().map(|(opcode, payload)| {
+        assert_eq!(*opcode, 0x82);
+        let head = DepthHead::parse(payload).expect("a head");
+        assert_eq!(head.length as usize, payload.len() - DEPTH_HEAD_LEN);
+        let mut depth = vec![0; PIXELS];
+        rvl::decode(&payload[DEPTH_HEAD_LEN..], &mut depth).expect("depth");
+        assert!(depth.iter().any(|mm| *mm > 0));
+        (head.seq, head.captured_us - START.wall_us)
+    });
+    assert_eq!(heads.collect::<Vec<_>>(), [(1, 0), (2, 100_000), (3, 200_000), (4, 300_000)]);
+    assert_eq!(rig.server.world.viewers, 1);
+    let made = rig.made();
+    assert_eq!(made.png, 0, "nobody wants pictures");
+}
+
+#[test]
+fn a_web_socket_hears_of_a_loss_and_of_the_return_and_gets_no_numbers_between() {
+    let mut rig = Rig::new(10, "vanish@1+3");
+    let (mut viewer, mut heard) = rig.web_socket();
+    for _ in 0..80 {
+        rig.pass(Duration::from_millis(100));
+        heard.extend(rig.hear(&mut viewer, |_| false).0);
+    }
+    let (frames, _) = frames_of(&heard);
+    let states: Vec<_> = frames.iter().enumerate().filter(|(_, f)| f.0 == 0x81).collect();
+    let online = |n: usize| {
+        let value: serde_json::Value = serde_json::from_slice(&states[n].1.1).expect("JSON");
+        (value["online"].as_bool(), value["reason"].as_str().map(str::is_empty))
+    };
+    let told: Vec<_> = (0..states.len()).map(online).collect();
+    assert!(told.contains(&(Some(false), Some(false))), "{told:?}");
+    assert_eq!(told.last(), Some(&(Some(true), Some(true))), "{told:?}");
+    let lost = states.iter().find(|s| s.1.1.starts_with(b"{\"online\":false")).expect("the loss").0;
+    assert_eq!(frames[lost + 1].0, 0x81, "depth without a sensor");
+}
+
+#[test]
+fn a_web_socket_that_breaks_a_rule_is_told_and_closed() {
+    let mut rig = Rig::new(10, "");
+    for (bytes, answer) in [
+        (&b"\x81\x01a"[..], &b"\x88\x02\x03\xea"[..]),
+        (b"\x82\x80\0\0\0\0", b"\x88\x02\x03\xeb"),
+        (b"\x81\x81\0\0\0\0\xff", b"\x88\x02\x03\xef"),
+        (b"\x88\x82\0\0\0\0\x03\xe8", b"\x88\x02\x03\xe8"),
+        (b"\x89\x82\0\0\0\0hi\x88\x80\0\0\0\0", b"\x88\x00"),
+    ] {
+        let (mut viewer, _) = rig.web_socket();
+        viewer.write_all(bytes).expect("written");
+        let (heard, closed) = rig.hear(&mut viewer, |_| false);
+        assert!(closed && heard.ends_with(answer), "{bytes:?}: {heard:?}");
+    }
+    assert_eq!(rig.closed(Close::BadFrame(0)), 3);
+    assert_eq!(rig.server.world.viewers, 0);
+    assert_eq!(rig.server.world.ring.free(), RING_SLOTS - 1, "a slot is still pinned");
+}
+
+#[test]
+fn a_quiet_web_socket_is_pinged() {
+    let mut rig = Rig::new(10, "vanish@1+600");
+    let (mut viewer, _) = rig.web_socket();
+    rig.pass(Duration::from_secs(5));
+    rig.hear(&mut viewer, |_| false);
+    rig.pass(WS_PING_EVERY);
+    let heard = rig.hear(&mut viewer, |_| false).0;
+    assert!(frames_of(&heard).0.contains(&(0x89, vec![])), "{heard:?}");
+    assert_eq!(rig.connections(), 1);
+}
+
+#[test]
+fn a_web_socket_is_opened_for_our_own_pages_only() {
+    let mut rig = Rig::new(10, "");
+    let text = String::from_utf8_lossy(UPGRADE).into_owned();
+    for (from, to, status) in [
+        ("Host: 127.0.0.1:8080", "Host: evil.example", "403 "),
+        ("Host: 127.0.0.1:8080\r\n", "", "403 "),
+        ("Origin: http://127.0.0.1:8080", "Origin: http://evil.example", "403 "),
+        ("Origin: http://127.0.0.1:8080", "Origin: null", "403 "),
+        ("Upgrade: websocket\r\n", "", "426 "),
+        ("Version: 13", "Version: 12", "426 "),
+        ("dGhlIHNhbXBsZSBub25jZQ==", "short", "400 "),
+    ] {
+        let answer = rig.response(&text.replacen(from, to, 1));
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{to}: {answer}");
+    }
 }

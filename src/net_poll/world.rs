@@ -8,10 +8,12 @@ use std::time::{Duration, Instant};
 
 use super::Settings;
 use super::conn::{Body, Conn, Got, Phase, Put, Text};
+use super::describe;
 use crate::clock::Now;
 use crate::limits::{DRAIN_TIME, OWED_MAX, READY_WITHIN, STEPS_PER_TURN};
-use crate::metrics::{Counters, Rate, Timings};
+use crate::metrics::{Counters, Json, Rate, Timings};
 use crate::proto::http::{self, PictureFacts, Status, Target};
+use crate::proto::websocket::{self, DepthHead, Opcode, frame_head};
 use crate::proto::{Close, legacy, multipart, pickle};
 use crate::render::Renderer;
 use crate::ring::{Form, Picture, Ring, Slot};
@@ -41,6 +43,10 @@ pub(super) struct World {
     /// When the placeholder was drawn, while it is shown.
     pub(super) placeholder_at: Option<Duration>,
     pub(super) next_id: u64,
+    /// Rises with every change of what viewers are told of the state.
+    pub(super) state: u64,
+    /// Why there is no picture; empty while there is one.
+    pub(super) reason: Reason,
     /// A body while it is written, before its length is known.
     pub(super) body: Text,
 }
@@ -50,6 +56,7 @@ impl World {
     pub(super) fn serve(&mut self, conn: &mut Conn, text: &mut Text, now: Now) -> Verdict {
         // Set again below if it still holds: a gate that is forgotten would wake the loop for ever.
         conn.gate = None;
+        conn.wake = None;
         for _ in 0..STEPS_PER_TURN {
             if conn.out.is_begun() {
                 let (put, bytes) = conn.write(text, &self.ring, now.mono);
@@ -65,6 +72,7 @@ impl World {
                 Phase::Legacy(_) => self.legacy(conn, now),
                 Phase::Http(_) => self.http(conn, text, now),
                 Phase::Stream(_) => self.stream(conn, text, now),
+                Phase::WebSocket(_) => self.websocket(conn, text, now),
                 Phase::Draining { close, .. } => {
                     let close = *close;
                     match conn.read(&mut [0; READ], now.mono) {
@@ -106,11 +114,11 @@ impl World {
         match &mut conn.phase {
             Phase::Legacy(machine) => machine.sent(),
             Phase::Http(machine) => {
-                machine.sent();
+                machine.sent(&self.settings.rules);
                 conn.request_begun = None;
             }
             Phase::Stream(machine) => machine.sent(),
-            Phase::Unspoken | Phase::Draining { .. } => {}
+            Phase::Unspoken | Phase::WebSocket(_) | Phase::Draining { .. } => {}
         }
     }
 
@@ -133,7 +141,7 @@ impl World {
             }
             b'A'..=b'Z' => {
                 let mut machine = http::Machine::default();
-                machine.receive(&byte);
+                machine.receive(&byte, &self.settings.rules);
                 conn.phase = Phase::Http(machine);
                 conn.request_begun = Some(now.mono);
                 None
@@ -204,7 +212,7 @@ impl World {
                         // On demand, a request is for a frame that did not exist when it came.
                         conn.had = self.ring.newest().map_or(0, Slot::serial);
                         if let Phase::Http(machine) = &mut conn.phase {
-                            machine.receive(&buffer[..n]);
+                            machine.receive(&buffer[..n], &self.settings.rules);
                         }
                     }
                     Got::End => {
@@ -262,6 +270,20 @@ impl World {
                 conn.had = if self.feed.on_demand() { conn.had } else { 0 };
                 self.viewers += 1;
             }
+            Target::WebSocket(accept) => {
+                if self.viewers >= self.settings.viewers_max {
+                    self.counters.closed[Close::Full.number()] += 1;
+                    self.unavailable(conn, text, request, "all places for viewers are taken");
+                    return None;
+                }
+                let mut viewer = websocket::Machine::new(accept, now.mono);
+                if let Phase::Http(machine) = &conn.phase {
+                    viewer.receive(machine.rest());
+                }
+                conn.phase = Phase::WebSocket(viewer);
+                conn.had = if self.feed.on_demand() { conn.had } else { 0 };
+                self.viewers += 1;
+            }
             Target::Snapshot => return self.picture(conn, text, request, Form::Png, now),
             Target::DepthPng => {
                 if self.feed.gone(now).is_some() {
@@ -287,10 +309,7 @@ impl World {
         let Some((body, facts)) = self.give(conn, form, had, now) else {
             return Some(Verdict::Idle);
         };
-        let length = match &body {
-            Body::Slot(pin, form) => self.ring.slot(pin).bytes(*form).map_or(0, <[u8]>::len),
-            _ => 0,
-        };
+        let length = self.length(&body);
         text.clear();
         let fields = Fields(facts);
         let written = http::write_head(text, Status::Ok, "image/png", length, request.keep_alive, fields);
@@ -325,10 +344,7 @@ impl World {
                 let Some((body, facts)) = self.give(conn, Form::Png, conn.had, now) else {
                     return Some(Verdict::Idle);
                 };
-                let length = match &body {
-                    Body::Slot(pin, form) => self.ring.slot(pin).bytes(*form).map_or(0, <[u8]>::len),
-                    _ => 0,
-                };
+                let length = self.length(&body);
                 let written = multipart::write_part_head(text, "image/png", length, &facts);
                 conn.out.begin(text.len(), body, multipart::TAIL, &self.ring);
                 written
@@ -336,6 +352,92 @@ impl World {
         };
         debug_assert!(written.is_ok(), "RESPONSE_HEAD_MAX is too small");
         None
+    }
+
+    fn websocket(&mut self, conn: &mut Conn, text: &mut Text, now: Now) -> Option<Verdict> {
+        let mut buffer = [0; READ];
+        let got = conn.read(&mut buffer, now.mono);
+        let Phase::WebSocket(machine) = &mut conn.phase else {
+            return None;
+        };
+        match got {
+            Got::Bytes(n) => machine.receive(&buffer[..n]),
+            // Without a close frame nobody is owed one.
+            Got::End => return Some(Verdict::Close(Close::PeerClosed)),
+            Got::Failed => return Some(Verdict::Close(Close::Broken)),
+            Got::Nothing => {}
+        }
+        let next = machine.next(self.state, now.mono);
+        if next != websocket::Next::Depth {
+            machine.begun(next, self.state, now.mono);
+        }
+        text.clear();
+        let written = match next {
+            websocket::Next::Head(accept) => websocket::write_head(text, accept),
+            websocket::Next::Pong => frame(text, Opcode::Pong, machine.echo()),
+            websocket::Next::Ping => frame(text, Opcode::Ping, b""),
+            websocket::Next::Close(code) => {
+                let code = code.map(|code| code.number().to_be_bytes());
+                frame(text, Opcode::Close, code.as_ref().map_or(b"", |code| code))
+            }
+            websocket::Next::State => {
+                self.body.clear();
+                let whole = self.write_shown();
+                debug_assert!(whole.is_ok(), "state_bound is too small for what viewers are told");
+                frame(text, Opcode::Text, self.body.bytes())
+            }
+            websocket::Next::Depth => return self.websocket_depth(conn, text, now),
+            websocket::Next::End(close) => return Some(Verdict::Close(close)),
+        };
+        debug_assert!(written.is_ok(), "a connection's text is too small");
+        conn.out.begin(text.len(), Body::None, b"", &self.ring);
+        None
+    }
+
+    /// Begins a message with the newest depth, if there is one to be had.
+    fn websocket_depth(&mut self, conn: &mut Conn, text: &mut Text, now: Now) -> Option<Verdict> {
+        let given = self.give(conn, Form::Rvl, conn.had, now);
+        let Phase::WebSocket(machine) = &mut conn.phase else {
+            return None;
+        };
+        let Some((body, facts)) = given else {
+            conn.wake = Some(machine.ping_at());
+            // What was read may not have been all.
+            return (!conn.readable).then_some(Verdict::Idle);
+        };
+        machine.begun(websocket::Next::Depth, self.state, now.mono);
+        let length = self.length(&body);
+        let age_ms = facts.age_ms.and_then(|age| u32::try_from(age).ok()).unwrap_or(u32::MAX);
+        let head = DepthHead {
+            seq: facts.seq,
+            captured_us: facts.captured_us,
+            age_ms,
+            length: u32::try_from(length).unwrap_or(u32::MAX),
+        }
+        .to_bytes();
+        text.clear();
+        let written = text
+            .write_bytes(&frame_head(Opcode::Binary, head.len() + length))
+            .and_then(|()| text.write_bytes(&head));
+        debug_assert!(written.is_ok(), "a connection's text is too small");
+        conn.out.begin(text.len(), body, b"", &self.ring);
+        None
+    }
+
+    /// Bytes of a body that is a picture.
+    fn length(&self, body: &Body) -> usize {
+        match body {
+            Body::Slot(pin, form) => self.ring.slot(pin).bytes(*form).map_or(0, <[u8]>::len),
+            Body::None | Body::Fixed(_) => 0,
+        }
+    }
+
+    /// Writes what viewers of the WebSocket are told when it changes.
+    fn write_shown(&mut self) -> fmt::Result {
+        let online = self.reason.is_empty() && (self.frame.is_some() || self.feed.on_demand());
+        write!(self.body, r#"{{"online":{online},"reason":"{}","config":"#, Json(&self.reason))?;
+        describe::write_config(&mut self.body, &self.renderer, self.feed.fps())?;
+        self.body.write_str("}")
     }
 
     /// Pins a frame newer than `had` for a connection and has `form` made of it.
@@ -352,7 +454,7 @@ impl World {
         };
         let fps = rounded(self.fps);
         let slot = self.ring.slot_mut(&pin);
-        if form == Form::DepthPng && slot.picture == Picture::Placeholder {
+        if form.is_depth() && slot.picture == Picture::Placeholder {
             // The source is back, its first frame is not here yet.
             self.ring.release(pin);
             self.wanted = true;
@@ -472,6 +574,15 @@ impl World {
     pub(super) fn age_ms(&self, now: Now) -> Option<u64> {
         self.frame.map(|stamp| millis(now.since(stamp.captured)))
     }
+}
+
+/// Why there is no picture, cut if it is longer: the placeholder has three lines.
+pub(super) type Reason = heapless::String<128>;
+
+/// Writes a whole message of a WebSocket.
+fn frame(text: &mut Text, opcode: Opcode, payload: &[u8]) -> fmt::Result {
+    text.write_bytes(&frame_head(opcode, payload.len()))?;
+    text.write_bytes(payload)
 }
 
 /// The header fields of a picture, as [`http::write_head`] takes them.

@@ -5,8 +5,10 @@
 
 use std::fmt::{self, Write};
 
+use crate::access::Rules;
 use crate::limits::{REQUEST_FIELDS_MAX, REQUEST_HEAD_MAX};
 use crate::proto::Close;
+use crate::proto::websocket::Accept;
 
 /// What a client asked for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -19,6 +21,8 @@ pub enum Target {
     Snapshot,
     /// One lossless depth frame.
     DepthPng,
+    /// Depth and state over a WebSocket.
+    WebSocket(Accept),
     /// What the server is doing.
     State,
     /// What is counted, for Prometheus.
@@ -54,9 +58,11 @@ impl Request {
 pub enum Status {
     Ok,
     BadRequest,
+    Forbidden,
     NotFound,
     MethodNotAllowed,
     ContentTooLarge,
+    UpgradeRequired,
     HeadTooLarge,
     InternalError,
     NotImplemented,
@@ -70,9 +76,11 @@ impl Status {
         match self {
             Status::Ok => "200 OK",
             Status::BadRequest => "400 Bad Request",
+            Status::Forbidden => "403 Forbidden",
             Status::NotFound => "404 Not Found",
             Status::MethodNotAllowed => "405 Method Not Allowed",
             Status::ContentTooLarge => "413 Content Too Large",
+            Status::UpgradeRequired => "426 Upgrade Required",
             Status::HeadTooLarge => "431 Request Header Fields Too Large",
             Status::InternalError => "500 Internal Server Error",
             Status::NotImplemented => "501 Not Implemented",
@@ -122,10 +130,10 @@ impl Machine {
     }
 
     /// Takes bytes, at most [`Machine::room`] of them (what is beyond that is ignored).
-    pub fn receive(&mut self, bytes: &[u8]) {
+    pub fn receive(&mut self, bytes: &[u8], rules: &Rules) {
         let n = bytes.len().min(self.room());
         self.head.extend_from_slice(&bytes[..n]).expect("no more than there is room for");
-        self.read();
+        self.read(rules);
     }
 
     /// The peer will send nothing more.
@@ -144,7 +152,7 @@ impl Machine {
     }
 
     /// The answer has left whole. The next request may be here already.
-    pub fn sent(&mut self) {
+    pub fn sent(&mut self, rules: &Rules) {
         if let State::Answering(request) = self.state {
             self.state = match request.target {
                 Target::Refused(status, _) if !request.keep_alive && status != Status::Unavailable => {
@@ -153,8 +161,13 @@ impl Machine {
                 _ if !request.keep_alive => State::Ended(Close::Answered),
                 _ => State::Reading,
             };
-            self.read();
+            self.read(rules);
         }
+    }
+
+    /// What arrived behind the request that is being answered.
+    pub fn rest(&self) -> &[u8] {
+        &self.head
     }
 
     /// Whether part of a request is here and the rest is awaited.
@@ -163,7 +176,7 @@ impl Machine {
     }
 
     /// Parses the first head in the buffer, if it is whole.
-    fn read(&mut self) {
+    fn read(&mut self, rules: &Rules) {
         if !matches!(self.state, State::Reading) {
             return;
         }
@@ -177,7 +190,7 @@ impl Machine {
             }
             return;
         };
-        let request = parse(&self.head[..end]);
+        let request = parse(&self.head[..end], rules);
         self.consume(end);
         self.state = State::Answering(request);
     }
@@ -216,7 +229,7 @@ impl Machine {
 /// Understands one whole request head.
 ///
 /// Never panics, whatever the bytes: what cannot be understood is a [`Target::Refused`] that says why.
-pub fn parse(head: &[u8]) -> Request {
+pub fn parse(head: &[u8], rules: &Rules) -> Request {
     let mut fields = [httparse::EMPTY_HEADER; REQUEST_FIELDS_MAX];
     let mut parsed = httparse::Request::new(&mut fields);
     match parsed.parse(head) {
@@ -256,14 +269,59 @@ pub fn parse(head: &[u8]) -> Request {
     if !matches!(method, "GET" | "HEAD") {
         return Request::refused(Status::MethodNotAllowed, "only GET and HEAD are served");
     }
-    let target = target(parsed.path.unwrap_or_default());
+    let (path, query) = path_and_query(parsed.path.unwrap_or_default());
+    let target = if path == "/ws" { upgrade(&parsed, rules) } else { target(path, query) };
     Request { target, head_only: method == "HEAD", keep_alive: keep_alive && target != Target::Stream }
 }
 
-fn target(uri: &str) -> Target {
+fn path_and_query(uri: &str) -> (&str, &str) {
     // The absolute form is for proxies, but servers must take it (RFC 9112, section 3.2.2).
     let uri = uri.strip_prefix("http://").map_or(uri, |rest| rest.find('/').map_or("/", |at| &rest[at..]));
-    let (path, query) = uri.split_once('?').unwrap_or((uri, ""));
+    uri.split_once('?').unwrap_or((uri, ""))
+}
+
+/// A request to go on as a WebSocket, if it is one that may.
+fn upgrade(request: &httparse::Request<'_, '_>, rules: &Rules) -> Target {
+    let refused = Target::Refused;
+    let all = |name: &'static str| {
+        request
+            .headers
+            .iter()
+            .filter(move |f| f.name.eq_ignore_ascii_case(name))
+            .map(|f| f.value.trim_ascii())
+    };
+    let one = |name| {
+        let mut values = all(name);
+        values.next().filter(|_| values.next().is_none())
+    };
+    let says = |name, token: &[u8]| {
+        all(name).any(|v| v.split(|b| *b == b',').any(|v| v.trim_ascii().eq_ignore_ascii_case(token)))
+    };
+    let asks = says("upgrade", b"websocket") && says("connection", b"upgrade");
+    if request.method != Some("GET") || request.version != Some(1) || !asks {
+        return refused(Status::UpgradeRequired, "this path speaks WebSocket only");
+    }
+    if one("sec-websocket-version") != Some(b"13") {
+        return refused(Status::UpgradeRequired, "only version 13 of WebSocket is spoken here");
+    }
+    let Some(accept) = one("sec-websocket-key").and_then(Accept::new) else {
+        return refused(Status::BadRequest, "Sec-WebSocket-Key must be the Base64 of 16 bytes");
+    };
+    let host = one("host").and_then(|host| str::from_utf8(host).ok()).unwrap_or_default();
+    if !rules.is_host(host) {
+        return refused(
+            Status::Forbidden,
+            "this name is not in http.names; an address, localhost or .local needs not be",
+        );
+    }
+    let origin = |origin: &[u8]| str::from_utf8(origin).is_ok_and(|origin| rules.is_origin(origin, host));
+    if !all("origin").all(origin) {
+        return refused(Status::Forbidden, "pages of this origin may not connect; see http.names");
+    }
+    Target::WebSocket(accept)
+}
+
+fn target(path: &str, query: &str) -> Target {
     match path {
         // mjpg-streamer's names for the same; its users add all kinds of keys behind them.
         "/" | "/index.html" => match query.split('&').find_map(|pair| pair.strip_prefix("action=")) {
@@ -338,8 +396,11 @@ pub fn write_head(
     let connection = if keep_alive { "keep-alive" } else { "close" };
     write!(out, "HTTP/1.1 {}\r\nConnection: {connection}\r\n", status.line())?;
     write!(out, "Content-Type: {content_type}\r\nContent-Length: {length}\r\n")?;
-    if status == Status::MethodNotAllowed {
-        out.write_str("Allow: GET, HEAD\r\n")?;
+    match status {
+        Status::MethodNotAllowed => out.write_str("Allow: GET, HEAD\r\n")?,
+        // RFC 6455, section 4.4.
+        Status::UpgradeRequired => out.write_str("Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n")?,
+        _ => {}
     }
     write!(out, "{NO_STORE}X-Content-Type-Options: nosniff\r\n{extra}\r\n")
 }
@@ -355,11 +416,11 @@ mod tests {
     use proptest::prelude::*;
 
     fn get(path: &str) -> Target {
-        parse(format!("GET {path} HTTP/1.1\r\nHost: box\r\n\r\n").as_bytes()).target
+        parse(format!("GET {path} HTTP/1.1\r\nHost: box\r\n\r\n").as_bytes(), &Rules::default()).target
     }
 
     fn status(head: &str) -> Option<Status> {
-        match parse(head.as_bytes()).target {
+        match parse(head.as_bytes(), &Rules::default()).target {
             Target::Refused(status, _) => Some(status),
             _ => None,
         }
@@ -399,7 +460,7 @@ mod tests {
 
     #[test]
     fn connections_stay_open_as_the_version_and_the_client_say() {
-        let keep = |head: &str| parse(head.as_bytes()).keep_alive;
+        let keep = |head: &str| parse(head.as_bytes(), &Rules::default()).keep_alive;
         assert!(keep("GET / HTTP/1.1\r\n\r\n"));
         assert!(!keep("GET / HTTP/1.1\r\nConnection: Close\r\n\r\n"));
         assert!(!keep("GET / HTTP/1.0\r\n\r\n"));
@@ -410,27 +471,30 @@ mod tests {
     #[test]
     fn a_conversation_on_one_connection() {
         let mut machine = Machine::default();
-        machine.receive(b"GET /healthz HTT");
+        machine.receive(b"GET /healthz HTT", &Rules::default());
         assert_eq!(machine.next(), Next::Read);
         assert!(machine.is_mid_request());
-        machine.receive(b"P/1.1\r\n\r\n\r\nHEAD /snapshot HTTP/1.1\n\nGET /nowhere HTTP/1.0\r\n\r\n");
+        machine.receive(
+            b"P/1.1\r\n\r\n\r\nHEAD /snapshot HTTP/1.1\n\nGET /nowhere HTTP/1.0\r\n\r\n",
+            &Rules::default(),
+        );
         let Next::Respond(first) = machine.next() else { panic!("no answer") };
         assert_eq!((first.target, first.head_only), (Target::Healthz, false));
-        machine.sent();
+        machine.sent(&Rules::default());
         let Next::Respond(second) = machine.next() else { panic!("no second answer") };
         assert_eq!((second.target, second.head_only), (Target::Snapshot, true));
-        machine.sent();
+        machine.sent(&Rules::default());
         assert!(matches!(machine.next(), Next::Respond(r) if matches!(r.target, Target::Refused(..))));
-        machine.sent();
+        machine.sent(&Rules::default());
         assert_eq!(machine.next(), Next::Close(Close::BadRequest));
     }
 
     #[test]
     fn a_head_too_long_is_answered() {
         let mut machine = Machine::default();
-        machine.receive(b"GET / HTTP/1.1\r\nX: ");
+        machine.receive(b"GET / HTTP/1.1\r\nX: ", &Rules::default());
         while machine.room() > 0 {
-            machine.receive(&[b'x'; 1000]);
+            machine.receive(&[b'x'; 1000], &Rules::default());
         }
         let Next::Respond(request) = machine.next() else { panic!("no answer") };
         assert!(matches!(request.target, Target::Refused(Status::HeadTooLarge, _)));
@@ -440,12 +504,12 @@ mod tests {
     #[test]
     fn bytes_that_end_no_head_are_looked_at_once() {
         let mut machine = Machine::default();
-        machine.receive(b"\r\nGET / HTTP/1.1\r\n");
+        machine.receive(b"\r\nGET / HTTP/1.1\r\n", &Rules::default());
         assert_eq!(machine.scanned, 16);
         machine.consume(0);
         assert_eq!(machine.scanned, 16);
         for byte in b"\r\n" {
-            machine.receive(&[*byte]);
+            machine.receive(&[*byte], &Rules::default());
         }
         assert!(matches!(machine.next(), Next::Respond(_)));
     }
@@ -453,10 +517,10 @@ mod tests {
     #[test]
     fn a_half_closed_client_is_answered_first() {
         let mut machine = Machine::default();
-        machine.receive(b"GET /state HTTP/1.1\r\n\r\n");
+        machine.receive(b"GET /state HTTP/1.1\r\n\r\n", &Rules::default());
         machine.half_closed();
         assert!(matches!(machine.next(), Next::Respond(_)));
-        machine.sent();
+        machine.sent(&Rules::default());
         assert_eq!(machine.next(), Next::Close(Close::PeerClosed));
     }
 
@@ -499,10 +563,10 @@ mod tests {
                 let (mut answers, mut rest) = (Vec::new(), &bytes[..]);
                 loop {
                     match machine.next() {
-                        Next::Respond(request) => { answers.push(request); machine.sent(); }
+                        Next::Respond(request) => { answers.push(request); machine.sent(&Rules::default()); }
                         Next::Read if !rest.is_empty() => {
                             let n = rest.len().min(cut).min(machine.room());
-                            machine.receive(&rest[..n]);
+                            machine.receive(&rest[..n], &Rules::default());
                             rest = &rest[n..];
                         }
                         _ => break answers,
@@ -515,9 +579,9 @@ mod tests {
         #[test]
         fn garbage_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
             let mut machine = Machine::default();
-            machine.receive(&bytes);
+            machine.receive(&bytes, &Rules::default());
             machine.half_closed();
-            let _ = (parse(&bytes), machine.next());
+            let _ = (parse(&bytes, &Rules::default()), machine.next());
         }
     }
 }

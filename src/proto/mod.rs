@@ -24,6 +24,9 @@ pub mod http;
 // The picture stream of browsers and NVRs.
 pub mod multipart;
 
+// Depth for the page and for programs.
+pub mod websocket;
+
 use std::fmt;
 
 /// Why a connection ended; logged, and counted one by one.
@@ -41,6 +44,8 @@ pub enum Close {
     UnknownByte(u8),
     /// The request could not be understood; the peer was told.
     BadRequest,
+    /// A WebSocket viewer broke a rule; the peer was told this close code.
+    BadFrame(u16),
     /// Nothing was said in time.
     Silent,
     /// A request was begun and not ended in time.
@@ -59,7 +64,7 @@ pub enum Close {
 
 impl Close {
     /// All reasons, in the order of [`Close::number`].
-    pub const WORDS: [&'static str; 13] = [
+    pub const WORDS: [&'static str; 14] = [
         "goodbye",
         "peer_closed",
         "broken",
@@ -73,6 +78,7 @@ impl Close {
         "full",
         "evicted",
         "not_allowed",
+        "bad_frame",
     ];
 
     /// Position in [`Close::WORDS`], for counters.
@@ -91,6 +97,7 @@ impl Close {
             Close::Full => 10,
             Close::Evicted => 11,
             Close::NotAllowed => 12,
+            Close::BadFrame(_) => 13,
         }
     }
 
@@ -111,6 +118,7 @@ impl fmt::Display for Close {
             Close::Broken => f.write_str("the connection broke"),
             Close::Answered => f.write_str("the request was answered"),
             Close::BadRequest => f.write_str("the request was refused"),
+            Close::BadFrame(code) => write!(f, "it broke a rule of WebSocket (close code {code})"),
             Close::Silent => f.write_str("nothing was asked in time"),
             Close::SlowRequest => f.write_str("the request did not end in time"),
             Close::Stalled => f.write_str("no progress in sending"),
