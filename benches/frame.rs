@@ -84,11 +84,11 @@ fn measure(range: Range, frames: &[Vec<u16>]) -> Vec<(&'static str, f64, usize)>
                 table.map(depth, &mut index);
                 index.len()
             });
-            let png = encode.take(|| encoder.indexed(&index, &JET, &mut png_room));
+            let png = encode.take(|| encoder.indexed(&index, &JET, "", &mut png_room));
             escape.take(|| {
                 pickle::message(pickle::Form::Protocol0, &text, &png_room[..png], &mut message_room)
             });
-            depth_png.take(|| encoder.depth(depth, &mut depth_room));
+            depth_png.take(|| encoder.depth(depth, "", &mut depth_room));
 
             // The same as the server does it, in a ring slot.
             let filling = ring.acquire().expect("a free slot");

@@ -43,7 +43,7 @@ fn to_pictures(from: &Path, to: &Path) -> Result<usize, Error> {
     let mut progress = Progress::new(recording.len());
     for n in 0..recording.len() {
         recording.decode(n as u64, &mut depth);
-        let len = encoder.depth(&depth, &mut out);
+        let len = encoder.depth(&depth, "", &mut out);
         write(&to.join(format!("{n:06}.png")), &out[..len])?;
         progress.step();
     }
@@ -181,7 +181,7 @@ mod tests {
         let depth: Vec<u16> =
             (0..PIXELS).map(|i| 1000 + u16::try_from(i / WIDTH).expect("small") * 5).collect();
         let mut out = vec![0; png::depth_bound(WIDTH, HEIGHT)];
-        let len = png::Encoder::new(WIDTH, HEIGHT).depth(&depth, &mut out);
+        let len = png::Encoder::new(WIDTH, HEIGHT).depth(&depth, "", &mut out);
         fs::write(pictures.join("0.png"), &out[..len]).expect("written");
 
         assert_eq!(convert(&pictures, &raw, None).expect("to raw"), 1);

@@ -142,7 +142,7 @@ pub fn pictures(
         now.mono = feed.due(true).unwrap_or(now.mono);
         let Some(mut buffer) = writer.wait_for_room() else { break };
         buffer.resize(room, 0);
-        let length = encoder.depth(&depth, &mut buffer);
+        let length = encoder.depth(&depth, "", &mut buffer);
         buffer.truncate(length);
         writer.write(format!("{number:07}.png"), buffer);
     }

@@ -302,7 +302,7 @@ fn recordings(folder: &Path) {
     for n in 0..3u16 {
         let depth: Vec<u16> =
             (0..PIXELS).map(|i| 500 + n * 700 + u16::try_from(i % WIDTH).expect("small")).collect();
-        let len = encoder.depth(&depth, &mut out);
+        let len = encoder.depth(&depth, "", &mut out);
         fs::write(folder.join(format!("{n}.png")), &out[..len]).expect("written");
     }
 }

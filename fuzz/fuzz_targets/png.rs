@@ -15,13 +15,13 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let index = &pixels[..width * height];
     let mut encoder = Encoder::new(width, height);
     let mut out = vec![0; indexed_bound(width, height)];
-    let length = encoder.indexed(index, &[7; 768], &mut out);
+    let length = encoder.indexed(index, &[7; 768], "{}", &mut out);
     assert!(decoded(&out[..length]) == index);
     assert!(inflated(&out[..length], width) == index);
 
     let depth: Vec<u16> = index.iter().map(|&b| u16::from(b) * 257).collect();
     let mut out = vec![0; depth_bound(width, height)];
-    let length = encoder.depth(&depth, &mut out);
+    let length = encoder.depth(&depth, "", &mut out);
     let back = decoded(&out[..length]);
     assert!(back.chunks_exact(2).map(|b| u16::from_be_bytes([b[0], b[1]])).eq(depth));
 });

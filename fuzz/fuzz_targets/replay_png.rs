@@ -12,7 +12,7 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     match decode_frame(data, &mut depth) {
         Ok(()) => {
             let mut png = vec![0; depth_bound(WIDTH, HEIGHT)];
-            let length = Encoder::new(WIDTH, HEIGHT).depth(&depth, &mut png);
+            let length = Encoder::new(WIDTH, HEIGHT).depth(&depth, "", &mut png);
             let mut again = vec![UNTOUCHED; PIXELS];
             assert_eq!(decode_frame(&png[..length], &mut again), Ok(()));
             assert!(again == depth);

@@ -6,6 +6,9 @@
 // Filtered images to zlib streams.
 mod deflate;
 
+// What a picture says about itself.
+pub mod metadata;
+
 // Indexed and 16-bit grey PNG.
 pub mod png;
 

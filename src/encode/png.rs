@@ -8,16 +8,17 @@ use std::borrow::Cow;
 use std::fmt;
 
 use super::deflate::{self, Deflater};
+use super::metadata::METADATA_MAX;
 
 /// Bytes that are enough for any `width` x `height` index image.
 pub const fn indexed_bound(width: usize, height: usize) -> usize {
-    // Signature, IHDR, PLTE of 256 entries, one IDAT, IEND.
-    8 + 25 + (12 + 768) + 12 + deflate::bound((width + 1) * height) + 12
+    // Signature, IHDR, PLTE of 256 entries, tEXt, one IDAT, IEND.
+    8 + 25 + (12 + 768) + COMMENT_MAX + 12 + deflate::bound((width + 1) * height) + 12
 }
 
 /// Bytes that are enough for any `width` x `height` 16-bit depth image.
 pub const fn depth_bound(width: usize, height: usize) -> usize {
-    8 + 25 + 12 + deflate::bound((2 * width + 1) * height) + 12
+    8 + 25 + COMMENT_MAX + 12 + deflate::bound((2 * width + 1) * height) + 12
 }
 
 /// Encodes images of one fixed shape; holds the scratch memory for it.
@@ -28,6 +29,8 @@ pub struct Encoder {
     filtered: Box<[u8]>,
     /// The zlib stream, before `png` frames it as one IDAT.
     zlib: Box<[u8]>,
+    /// A tEXt chunk's keyword and NUL, and room for the text.
+    comment: Box<[u8]>,
     deflater: Deflater,
 }
 
@@ -40,6 +43,7 @@ impl Encoder {
             height,
             filtered: vec![0; raw].into_boxed_slice(),
             zlib: vec![0; deflate::bound(raw)].into_boxed_slice(),
+            comment: [KEYWORD, &[0; METADATA_MAX]].concat().into_boxed_slice(),
             deflater: Deflater::new(),
         }
     }
@@ -48,11 +52,12 @@ impl Encoder {
     ///
     /// * `index`: one byte per pixel, row-major.
     /// * `palette`: R, G, B for each index in use.
+    /// * `comment`: goes into a tEXt chunk, ASCII of at most [`METADATA_MAX`] bytes; empty for none.
     /// * `out`: at least [`indexed_bound`] bytes; what lies behind the length is not touched on purpose.
     ///
     /// # Panics
     /// If a slice has another size than stated, which is a bug of the caller.
-    pub fn indexed(&mut self, index: &[u8], palette: &[u8], out: &mut [u8]) -> usize {
+    pub fn indexed(&mut self, index: &[u8], palette: &[u8], comment: &str, out: &mut [u8]) -> usize {
         assert_eq!(index.len(), self.width * self.height, "an index image has one byte per pixel");
         let row = self.width + 1;
         let filtered = &mut self.filtered[..row * self.height];
@@ -66,19 +71,18 @@ impl Encoder {
             up(out, pixels, above);
         }
         let zlib = self.deflater.compress(filtered, row, &mut self.zlib);
-        let zlib = &self.zlib[..zlib];
-        let shape = (self.width, self.height);
-        frame(shape, png::ColorType::Indexed, png::BitDepth::Eight, Some(palette), zlib, out)
+        self.frame(png::ColorType::Indexed, png::BitDepth::Eight, Some(palette), comment, zlib, out)
     }
 
     /// Encodes millimetres as a 16-bit grey PNG and returns its length.
     ///
     /// * `depth`: row-major; stored as they are, 0 means no return.
+    /// * `comment`: as above.
     /// * `out`: at least [`depth_bound`] bytes.
     ///
     /// # Panics
     /// If a slice has another size than stated, which is a bug of the caller.
-    pub fn depth(&mut self, depth: &[u16], out: &mut [u8]) -> usize {
+    pub fn depth(&mut self, depth: &[u16], comment: &str, out: &mut [u8]) -> usize {
         assert_eq!(depth.len(), self.width * self.height, "a depth image has one sample per pixel");
         let row = 2 * self.width + 1;
         let (first, rest) = self.filtered.split_at_mut(row);
@@ -92,9 +96,41 @@ impl Encoder {
             up16(out, samples, above);
         }
         let zlib = self.deflater.compress(&self.filtered, row, &mut self.zlib);
-        let zlib = &self.zlib[..zlib];
-        let shape = (self.width, self.height);
-        frame(shape, png::ColorType::Grayscale, png::BitDepth::Sixteen, None, zlib, out)
+        self.frame(png::ColorType::Grayscale, png::BitDepth::Sixteen, None, comment, zlib, out)
+    }
+
+    /// Wraps the first `zlib` bytes of the stream as a PNG file and returns its length.
+    fn frame(
+        &mut self,
+        color: png::ColorType,
+        depth: png::BitDepth,
+        palette: Option<&[u8]>,
+        comment: &str,
+        zlib: usize,
+        out: &mut [u8],
+    ) -> usize {
+        let side = |n: usize| u32::try_from(n).expect("an image side fits in 32 bits");
+        let room = out.len();
+        let mut left = &mut out[..];
+        {
+            let sized = "the caller's buffer holds the worst case by contract";
+            let mut encoder = png::Encoder::new(&mut left, side(self.width), side(self.height));
+            encoder.set_color(color);
+            encoder.set_depth(depth);
+            if let Some(palette) = palette {
+                encoder.set_palette(Cow::Borrowed(palette));
+            }
+            let mut writer = encoder.write_header().expect(sized);
+            if !comment.is_empty() {
+                // The crate's own way to texts would allocate.
+                let end = KEYWORD.len() + comment.len();
+                self.comment[KEYWORD.len()..end].copy_from_slice(comment.as_bytes());
+                writer.write_chunk(png::chunk::tEXt, &self.comment[..end]).expect(sized);
+            }
+            writer.write_chunk(png::chunk::IDAT, &self.zlib[..zlib]).expect(sized);
+            writer.finish().expect(sized);
+        }
+        room - left.len()
     }
 }
 
@@ -124,32 +160,11 @@ fn up16(out: &mut [u8], samples: &[u16], above: &[u16]) {
     }
 }
 
-/// Wraps one zlib stream as a PNG file and returns its length.
-fn frame(
-    (width, height): (usize, usize),
-    color: png::ColorType,
-    depth: png::BitDepth,
-    palette: Option<&[u8]>,
-    zlib: &[u8],
-    out: &mut [u8],
-) -> usize {
-    let side = |n: usize| u32::try_from(n).expect("an image side fits in 32 bits");
-    let room = out.len();
-    let mut left = &mut out[..];
-    {
-        let sized = "the caller's buffer holds the worst case by contract";
-        let mut encoder = png::Encoder::new(&mut left, side(width), side(height));
-        encoder.set_color(color);
-        encoder.set_depth(depth);
-        if let Some(palette) = palette {
-            encoder.set_palette(Cow::Borrowed(palette));
-        }
-        let mut writer = encoder.write_header().expect(sized);
-        writer.write_chunk(png::chunk::IDAT, zlib).expect(sized);
-        writer.finish().expect(sized);
-    }
-    room - left.len()
-}
+/// The keyword that PNG has for text of any kind (section 11.3.3.2), which all tools show, and the NUL behind it.
+const KEYWORD: &[u8] = b"Comment\0";
+
+/// Bytes of the longest tEXt chunk.
+const COMMENT_MAX: usize = 12 + KEYWORD.len() + METADATA_MAX;
 
 /// Filter type 2 of PNG, section 9.2.
 const FILTER_UP: u8 = 2;
@@ -185,7 +200,7 @@ mod tests {
         let (w, h) = (37, 19);
         let index: Vec<u8> = (0..w * h).map(|i| (i * 7 / 5 % 256) as u8).collect();
         let mut out = vec![0; indexed_bound(w, h)];
-        let len = Encoder::new(w, h).indexed(&index, &JET, &mut out);
+        let len = Encoder::new(w, h).indexed(&index, &JET, "", &mut out);
         let (info, pixels, palette) = decode(&out[..len]);
         assert_eq!((info.width, info.height), (37, 19));
         assert_eq!((info.color_type, info.bit_depth), (png::ColorType::Indexed, png::BitDepth::Eight));
@@ -195,11 +210,33 @@ mod tests {
     }
 
     #[test]
+    fn the_comment_is_text_before_the_image() {
+        let (w, h) = (3, 2);
+        let mut encoder = Encoder::new(w, h);
+        let mut out = vec![0; indexed_bound(w, h)];
+        let long = "x".repeat(METADATA_MAX);
+        for comment in [long.as_str(), r#"{"seq":1}"#] {
+            let text = |file: &[u8]| {
+                let decoder = png::Decoder::new(std::io::Cursor::new(file));
+                let reader = decoder.read_info().expect("header");
+                let texts = &reader.info().uncompressed_latin1_text;
+                texts.iter().map(|t| (t.keyword.clone(), t.text.clone())).collect::<Vec<_>>()
+            };
+            let len = encoder.indexed(&[0; 6], &JET, comment, &mut out);
+            assert_eq!(text(&out[..len]), [("Comment".to_owned(), comment.to_owned())]);
+            let len = encoder.depth(&[0; 6], comment, &mut out);
+            assert_eq!(text(&out[..len]), [("Comment".to_owned(), comment.to_owned())]);
+        }
+        let len = encoder.indexed(&[0; 6], &JET, "", &mut out);
+        assert!(!out[..len].windows(4).any(|w| w == b"tEXt"), "no text, no chunk");
+    }
+
+    #[test]
     fn depth_keeps_every_value() {
         let (w, h) = (256, 256);
         let depth: Vec<u16> = (0..=u16::MAX).collect();
         let mut out = vec![0; depth_bound(w, h)];
-        let len = Encoder::new(w, h).depth(&depth, &mut out);
+        let len = Encoder::new(w, h).depth(&depth, "", &mut out);
         let (info, pixels, _) = decode(&out[..len]);
         assert_eq!((info.color_type, info.bit_depth), (png::ColorType::Grayscale, png::BitDepth::Sixteen));
         let back: Vec<u16> = pixels.chunks_exact(2).map(|b| u16::from_be_bytes([b[0], b[1]])).collect();
@@ -213,13 +250,13 @@ mod tests {
         let mut out = vec![0; indexed_bound(w, h)];
         for seed in 1..4 {
             let index = noise(w * h, seed);
-            let len = encoder.indexed(&index, &JET, &mut out);
+            let len = encoder.indexed(&index, &JET, "", &mut out);
             assert_eq!(decode(&out[..len]).1, index);
         }
         let bytes = noise(2 * w * h, 9);
         let depth: Vec<u16> = bytes.chunks_exact(2).map(|b| u16::from_le_bytes([b[0], b[1]])).collect();
         let mut out = vec![0; depth_bound(w, h)];
-        let len = encoder.depth(&depth, &mut out);
+        let len = encoder.depth(&depth, "", &mut out);
         let back = decode(&out[..len]).1;
         assert!(back.chunks_exact(2).zip(&depth).all(|(b, d)| u16::from_be_bytes([b[0], b[1]]) == *d));
     }

@@ -61,6 +61,12 @@ def check_png(head, body):
     need(int(head["Content-Length"]) == len(body), f"Content-Length {head['Content-Length']} of {len(body)}")
     image = cv2.imdecode(np.frombuffer(body, np.uint8), cv2.IMREAD_UNCHANGED)
     need(image is not None and image.shape[:2] == (424, 512), "OpenCV cannot decode the picture")
+    at = body.index(b"tEXtComment\0")
+    said = json.loads(body[at + 12 : at + 4 + int.from_bytes(body[at - 4 : at], "big")])
+    need(said["seq"] == int(head["X-Depthcast-Seq"]), f"the text in the picture says {said}")
+    need(f"{said['captured']:.6f}" == head["X-Timestamp"], f"the text in the picture says {said}")
+    need(str(said["online"]).lower() == head["X-Depthcast-Online"], f"the text in the picture says {said}")
+    need((said["valid"] is not None) == said["online"], f"the text in the picture says {said}")
     return image
 
 
