@@ -3,15 +3,64 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
+use std::time::Duration;
+
+use data_encoding::{BASE64, HEXLOWER, HEXLOWER_PERMISSIVE};
+use sha2::{Digest, Sha256};
+
+use crate::limits::{FAILURE_COST, FAILURES_DEBT_MAX, FAILURES_KEPT};
+use crate::peer::Peer;
 
 /// What the configuration says of access, as values.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Rules {
+    /// Of whoever knows one of these tokens is asked nothing more; empty means that nobody is asked.
+    pub tokens: Vec<TokenHash>,
+    /// The pages, beside our own, that may read what is served.
+    pub allow_origin: Option<Origin>,
     /// Names that this camera is reached by, beside its addresses, `localhost` and names in `.local`.
     pub names: Vec<HostName>,
 }
 
+/// What a request's credentials are worth.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Claim {
+    /// There are none.
+    #[default]
+    None,
+    /// They hold no token that is known.
+    Wrong,
+    /// They hold a known token.
+    Right,
+}
+
 impl Rules {
+    /// What credentials are worth: a token as the password of any user, or as a bearer's.
+    ///
+    /// * `authorization`: value of the field `Authorization`.
+    pub fn claim(&self, authorization: Option<&[u8]>) -> Claim {
+        let Some(value) = authorization else { return Claim::None };
+        let mut decoded = [0; CREDENTIALS_MAX];
+        let token = match value.split(|b| *b == b' ').next() {
+            Some(scheme) if scheme.eq_ignore_ascii_case(b"bearer") => value[scheme.len()..].trim_ascii(),
+            Some(scheme) if scheme.eq_ignore_ascii_case(b"basic") => {
+                let coded = value[scheme.len()..].trim_ascii();
+                let room = BASE64.decode_len(coded.len()).ok().and_then(|n| decoded.get_mut(..n));
+                let Some(Ok(n)) = room.map(|room| BASE64.decode_mut(coded, room)) else {
+                    return Claim::Wrong;
+                };
+                let pair = &decoded[..n];
+                let colon = pair.iter().position(|b| *b == b':');
+                colon.map_or(&[][..], |colon| &pair[colon + 1..])
+            }
+            _ => return Claim::Wrong,
+        };
+        let given = TokenHash::of(token);
+        // All are compared, and each wholly: time tells nothing.
+        let known = self.tokens.iter().fold(false, |known, hash| known | hash.is(given));
+        if known { Claim::Right } else { Claim::Wrong }
+    }
+
     /// Whether a request that says it is for `host` may become a WebSocket.
     ///
     /// A page anywhere on the Internet can have its own name lead to this camera (DNS rebinding); it cannot have an
@@ -30,6 +79,9 @@ impl Rules {
     ///
     /// * `origin`: value of the field `Origin`, such as `http://192.168.1.7:8080`.
     pub fn is_origin(&self, origin: &str, host: &str) -> bool {
+        if self.allow_origin.as_ref().is_some_and(|allowed| allowed.is(origin)) {
+            return true;
+        }
         let Some((_, authority)) = origin.split_once("://") else { return false };
         let (Some(name), Some(own)) = (name_of(authority), name_of(host)) else { return false };
         match address(name) {
@@ -44,6 +96,146 @@ impl Rules {
         local
             || name.eq_ignore_ascii_case("localhost")
             || self.names.iter().any(|known| known.0.eq_ignore_ascii_case(name))
+    }
+}
+
+/// SHA-256 of a token: what a configuration keeps, so that whoever reads it cannot watch. Written as 64 hexadecimal digits.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct TokenHash([u8; 32]);
+
+impl TokenHash {
+    /// The hash of a token.
+    pub fn of(token: &[u8]) -> Self {
+        Self(Sha256::digest(token).into())
+    }
+
+    fn is(self, other: TokenHash) -> bool {
+        let differing = self.0.iter().zip(other.0).fold(0, |bits, (a, b)| bits | (a ^ b));
+        std::hint::black_box(differing) == 0
+    }
+}
+
+impl FromStr for TokenHash {
+    type Err = BadTokenHash;
+
+    fn from_str(text: &str) -> Result<Self, BadTokenHash> {
+        let mut hash = [0; 32];
+        if text.len() != 64 {
+            return Err(BadTokenHash);
+        }
+        HEXLOWER_PERMISSIVE.decode_mut(text.as_bytes(), &mut hash).map_err(|_| BadTokenHash)?;
+        Ok(Self(hash))
+    }
+}
+
+impl fmt::Display for TokenHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut digits = [0; 64];
+        HEXLOWER.encode_mut(&self.0, &mut digits);
+        f.write_str(str::from_utf8(&digits).expect("digits are ASCII"))
+    }
+}
+
+/// A text that is no hash of a token.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct BadTokenHash;
+
+impl fmt::Display for BadTokenHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "the SHA-256 of a token has 64 hexadecimal digits; `depthcast token` prints a token and its hash",
+        )
+    }
+}
+
+impl std::error::Error for BadTokenHash {}
+
+/// Where pages come from: `https://panel.example:8443`, or `*` for everywhere.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Origin(String);
+
+impl Origin {
+    fn is(&self, origin: &str) -> bool {
+        self.is_any() || self.0.eq_ignore_ascii_case(origin)
+    }
+
+    /// Whether it is every origin. Browsers send no credentials then.
+    pub fn is_any(&self) -> bool {
+        self.0 == "*"
+    }
+}
+
+impl FromStr for Origin {
+    type Err = BadOrigin;
+
+    fn from_str(text: &str) -> Result<Self, BadOrigin> {
+        let authority = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
+        let fine = |c: u8| c.is_ascii_graphic() && !matches!(c, b'/' | b'@' | b'?' | b'#' | b'*' | b',');
+        let whole =
+            authority.is_some_and(|a| name_of(a).is_some() && a.bytes().all(fine)) && text.len() <= 200;
+        if text == "*" || whole { Ok(Self(text.into())) } else { Err(BadOrigin) }
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A text that is no origin.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct BadOrigin;
+
+impl fmt::Display for BadOrigin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an origin is http:// or https:// and a name or address, with a port or without, and nothing behind; or *")
+    }
+}
+
+impl std::error::Error for BadOrigin {}
+
+/// How often somebody tried tokens that are none, by address, in a table of fixed size.
+///
+/// Each failure costs [`FAILURE_COST`]; who owes more than [`FAILURES_DEBT_MAX`] is not listened to until enough time
+/// has passed. Nobody waits meanwhile: the answer is just another one. IPv6 addresses count by their network of 64 bits.
+#[derive(Debug)]
+pub struct Failures {
+    /// Whose, and until when the debt lasts.
+    kept: [Option<(Peer, Duration)>; FAILURES_KEPT],
+}
+
+impl Default for Failures {
+    fn default() -> Self {
+        Self { kept: [None; FAILURES_KEPT] }
+    }
+}
+
+impl Failures {
+    /// Whether `peer` has failed too often to be listened to at `now`.
+    pub fn is_barred(&self, peer: Peer, now: Duration) -> bool {
+        let peer = household(peer);
+        self.kept.iter().flatten().any(|(who, until)| *who == peer && *until > now + FAILURES_DEBT_MAX)
+    }
+
+    /// Notes a failure.
+    pub fn note(&mut self, peer: Peer, now: Duration) {
+        let peer = household(peer);
+        let place = self.kept.iter().position(|kept| kept.is_some_and(|(who, _)| who == peer));
+        // Else the place whose debt ends first.
+        let place = place
+            .or_else(|| (0..FAILURES_KEPT).min_by_key(|&n| self.kept[n].map_or(Duration::ZERO, |k| k.1)));
+        let Some(kept) = place.and_then(|place| self.kept.get_mut(place)) else { return };
+        let debt = kept.filter(|(who, _)| *who == peer).map_or(now, |(_, until)| until.max(now));
+        *kept = Some((peer, debt + FAILURE_COST));
+    }
+}
+
+/// Who is held to be one.
+fn household(peer: Peer) -> Peer {
+    match peer {
+        Peer::Ip(IpAddr::V6(ip)) => Peer::Ip(IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64))),
+        other => other,
     }
 }
 
@@ -109,12 +301,15 @@ fn is_near(ip: IpAddr) -> bool {
     }
 }
 
+/// Bytes of a user and a password in Base64, decoded; a token has 32.
+const CREDENTIALS_MAX: usize = 384;
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn rules() -> Rules {
-        Rules { names: vec!["garage.example".parse().expect("a name")] }
+        Rules { names: vec!["garage.example".parse().expect("a name")], ..Rules::default() }
     }
 
     #[test]
@@ -154,6 +349,82 @@ mod tests {
         ];
         for host in bad {
             assert!(!rules().is_host(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn tokens_are_taken_as_password_or_bearers() {
+        let rules =
+            Rules { tokens: vec![TokenHash::of(b"one"), TokenHash::of(b"s3:cret")], ..Rules::default() };
+        let basic = |text: &str| {
+            let mut coded = [0; 1024];
+            let coded = &mut coded[..BASE64.encode_len(text.len())];
+            BASE64.encode_mut(text.as_bytes(), coded);
+            [b"Basic ", &*coded].concat()
+        };
+        for right in [&b"Bearer one"[..], b"bearer  s3:cret ", &basic("any:one"), &basic(":s3:cret")] {
+            assert_eq!(rules.claim(Some(right)), Claim::Right, "{}", right.escape_ascii());
+        }
+        let long = basic(&"x".repeat(700));
+        for wrong in [
+            &b""[..],
+            b"Bearer",
+            b"Bearer two",
+            b"one",
+            b"Digest one",
+            b"Basic one",
+            &basic("one"),
+            &basic("one:"),
+            &basic("one:oneone"),
+            &long,
+            b"\xff",
+        ] {
+            assert_eq!(rules.claim(Some(wrong)), Claim::Wrong, "{}", wrong.escape_ascii());
+        }
+        assert_eq!(rules.claim(None), Claim::None);
+        let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(
+            (TokenHash::of(b"abc").to_string().as_str(), abc.parse()),
+            (abc, Ok(TokenHash::of(b"abc")))
+        );
+        assert!(abc[1..].parse::<TokenHash>().is_err() && "g".repeat(64).parse::<TokenHash>().is_err());
+    }
+
+    #[test]
+    fn who_guesses_is_not_listened_to_for_a_while() {
+        let peer = |text: &str| Peer::from(text.parse::<IpAddr>().expect("an address"));
+        let (guesser, other) = (peer("10.0.0.7"), peer("10.0.0.8"));
+        let mut failures = Failures::default();
+        let now = Duration::from_secs(100);
+        for n in 0..100 {
+            assert_eq!(failures.is_barred(guesser, now), n > 10, "after {n}");
+            if n <= 10 {
+                failures.note(guesser, now);
+            }
+        }
+        assert!(!failures.is_barred(other, now));
+        assert!(!failures.is_barred(guesser, now + FAILURE_COST));
+        for n in 0..11 {
+            failures.note(peer(&format!("2001:db8::{n}")), now);
+        }
+        assert!(
+            failures.is_barred(peer("2001:db8::ffff"), now)
+                && !failures.is_barred(peer("2001:db8:0:1::1"), now)
+        );
+        for n in 0..1000u32 {
+            failures.note(Peer::from(IpAddr::V4((0x0b00_0000 + n).into())), now);
+        }
+        assert!(failures.is_barred(guesser, now), "a crowd does not wash one clean");
+    }
+
+    #[test]
+    fn origins_are_origins() {
+        for good in ["*", "http://a", "https://panel.example:8443", "http://[::1]:80"] {
+            assert!(good.parse::<Origin>().is_ok(), "{good}");
+        }
+        for bad in ["", "a", "http://", "http://a/", "ftp://a", "http://a\r\nX: y", "http://a b", "http://*"]
+        {
+            assert!(bad.parse::<Origin>().is_err(), "{bad}");
         }
     }
 

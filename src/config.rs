@@ -51,7 +51,7 @@ impl Cli {
     pub fn serve(self) -> Option<Command> {
         match self.action {
             Action::Serve(command) => Some(command),
-            Action::Convert(_) | Action::Probe(_) | Action::Record(_) => None,
+            Action::Convert(_) | Action::Probe(_) | Action::Record(_) | Action::Token => None,
         }
     }
 }
@@ -70,6 +70,8 @@ pub enum Action {
     /// Write what a source delivers to a folder that `replay:` plays back bit for bit
     #[command(after_help = RECORD_NOTES)]
     Record(Recording),
+    /// Make an access token, and the line that lets it in for the configuration
+    Token,
 }
 
 const PROBE_CODES: &str = "Exit codes: 0 a sensor is there and nothing is in its way (warnings may be), 1 bad usage or \
@@ -439,7 +441,11 @@ impl Config {
             allow: file.allow.unwrap_or_default(),
             pickle: options.pickle.or(file.pickle).unwrap_or_default(),
             shutdown_from: file.shutdown_from.unwrap_or_else(|| THIS_MACHINE.to_vec()),
-            rules: Rules { names: file.names.unwrap_or_default() },
+            rules: Rules {
+                tokens: file.tokens.unwrap_or_default(),
+                allow_origin: file.allow_origin,
+                names: file.names.unwrap_or_default(),
+            },
             kinect,
             pipeline: file.pipeline.unwrap_or_default(),
             roots: options.roots.roots(),
@@ -485,6 +491,8 @@ impl Config {
             ("viewers.allow", *allow != new.allow),
             ("legacy.pickle", *pickle != new.pickle),
             ("legacy.shutdown_from", *shutdown_from != new.shutdown_from),
+            ("http.tokens", rules.tokens != new.rules.tokens),
+            ("http.allow_origin", rules.allow_origin != new.rules.allow_origin),
             ("http.names", rules.names != new.rules.names),
             ("kinect.min_mm", kinect.min_mm != new.kinect.min_mm),
             ("kinect.max_mm", kinect.max_mm != new.kinect.max_mm),
@@ -555,6 +563,9 @@ impl fmt::Display for Config {
         writeln!(f, "viewers.allow = {}", List(&self.allow))?;
         writeln!(f, "legacy.pickle = {}", Quoted(name_of(&PICKLES, self.pickle)))?;
         writeln!(f, "legacy.shutdown_from = {}", List(&self.shutdown_from))?;
+        writeln!(f, "http.tokens = {}", List(&self.rules.tokens))?;
+        let origin = self.rules.allow_origin.as_ref().map(ToString::to_string).unwrap_or_default();
+        writeln!(f, "http.allow_origin = {}", Quoted(&origin))?;
         writeln!(f, "http.names = {}", List(&self.rules.names))?;
         writeln!(f, "overlay = {}", view.overlay)?;
         writeln!(f, "kinect.packets = {}", kinect.packets)?;

@@ -29,7 +29,7 @@ pub const REQUEST_HEAD_MAX: usize = 8192;
 pub const REQUEST_FIELDS_MAX: usize = 64;
 
 /// Longest response head, its extra fields included.
-pub const RESPONSE_HEAD_MAX: usize = 1024;
+pub const RESPONSE_HEAD_MAX: usize = 1536;
 
 /// Bytes that a message of a WebSocket viewer may have, all its fragments together; a longer one is answered 1009.
 pub const WS_MESSAGE_MAX: usize = 4096;
@@ -62,6 +62,15 @@ pub const REQUEST_TIME: Duration = Duration::from_secs(10);
 
 /// Time an HTTP connection may idle between requests.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(60);
+
+/// What trying a token that is none costs: ten at once, then one in this time.
+pub const FAILURE_COST: Duration = Duration::from_secs(6);
+
+/// Above this debt a peer is not listened to.
+pub const FAILURES_DEBT_MAX: Duration = Duration::from_secs(60);
+
+/// Addresses whose failures are kept.
+pub const FAILURES_KEPT: usize = 64;
 
 /// A WebSocket on which nothing was sent for this long is sent a ping, so that no proxy takes it for dead.
 pub const WS_PING_EVERY: Duration = Duration::from_secs(20);
@@ -187,6 +196,9 @@ pub const NETWORKS_MAX: usize = 64;
 
 /// Names that the camera may be reached by.
 pub const HOST_NAMES_MAX: usize = 16;
+
+/// Access tokens.
+pub const TOKENS_MAX: usize = 64;
 
 /// Polygons that hide parts of the picture.
 pub const MASKS_MAX: usize = 16;

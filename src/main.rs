@@ -1,14 +1,17 @@
 //! The appliance: arguments → configuration → source → sockets → ready → run → exit code.
 
 use std::env;
-use std::io::{self, Write};
+use std::fs::File;
+use std::io::{self, Read, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
+use data_encoding::BASE64URL;
 use kinect2::diagnosis::diagnose;
 
+use depthcast::access::TokenHash;
 use depthcast::camera::LocalClock;
 use depthcast::clock::{Clock, Now};
 use depthcast::config::{Action, BadConfig, Cli, Command, Config, Conversion, Probe, Recording, SourceSpec};
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
             Err(failure) => Err(failure),
         },
         Action::Record(options) => record(&options),
+        Action::Token => token(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -112,6 +116,7 @@ fn run(command: &Command) -> Result<(), Failure> {
     for address in server.addresses() {
         log::info!("listening on {address}{how}");
     }
+    warn_of_python(&config);
     let (ring, connections) = server.room();
     let usb = match config.source {
         SourceSpec::Kinect(_) => config.kinect.queue_bytes(),
@@ -150,6 +155,35 @@ fn through_library(config: &Config, serial: Option<String>, now: Now) -> Result<
 #[cfg(not(feature = "libfreenect2"))]
 fn through_library(_: &Config, _: Option<String>, _: Now) -> Result<Source, String> {
     Err(BadConfig::WithoutLibfreenect2.to_string())
+}
+
+/// Prints a fresh token and its hash.
+fn token() -> Result<(), Failure> {
+    let mut random = [0; TOKEN_BYTES];
+    // The kernel's generator: a token is as good as what it is made from.
+    let read = File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut random));
+    read.map_err(|e| Failure::new(FAILED, format!("cannot read /dev/urandom: {e}")))?;
+    let mut token = [0; TOKEN_BYTES / 3 * 4];
+    BASE64URL.encode_mut(&random, &mut token);
+    let hash = TokenHash::of(&token);
+    let token = String::from_utf8_lossy(&token);
+    writeln!(
+        io::stdout(),
+        "# The token, for whoever may watch: the password of any user, or `Authorization: Bearer`. It is kept nowhere.\n\
+         # {token}\n\
+         # What lets it in, for the configuration:\n\
+         [http]\n\
+         tokens = [\"{hash}\"]"
+    )
+    .map_err(|e| Failure::new(FAILED, format!("cannot write: {e}")))
+}
+
+/// Says what tokens do not protect.
+fn warn_of_python(config: &Config) {
+    if !config.rules.tokens.is_empty() {
+        let who = if config.allow.is_empty() { "everybody" } else { "whoever is in viewers.allow" };
+        log::warn!("the Python protocol cannot authenticate: {who} can watch through it without a token");
+    }
 }
 
 /// Says what stands in the way of a sensor; false if no frame would come.
@@ -231,6 +265,7 @@ fn reload(server: &mut Server, config: &mut Config, command: &Command) {
     }
     // What needs a restart stays in the comparison until there is one.
     *config = config.keeping(new);
+    warn_of_python(config);
 }
 
 fn renderer(config: &Config) -> Renderer {
@@ -245,6 +280,9 @@ const DESCRIPTORS: usize = 32;
 
 /// Width of what `probe` prints, unless `COLUMNS` says another.
 const COLUMNS: usize = 100;
+
+/// 192 bits, which Base64 writes without padding.
+const TOKEN_BYTES: usize = 24;
 
 const BAD_USAGE: u8 = 1;
 const CANNOT_START: u8 = 2;

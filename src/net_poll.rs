@@ -35,7 +35,7 @@ use mio::{Events, Interest, Poll, Token};
 use self::conn::{Conn, Phase, Text};
 use self::socket::Listener;
 use self::world::{Account, JSON, Reason, Verdict, World, millis};
-use crate::access::Rules;
+use crate::access::{Failures, Rules};
 use crate::clock::{Clock, Now};
 use crate::limits::{
     ACCEPT_PAUSE, ACCEPTS_PER_TURN, CAMERA_TEXT_MAX, LOBBY, PLACEHOLDER_EVERY, RESPONSE_HEAD_MAX,
@@ -212,6 +212,7 @@ impl Server {
                 frame: None,
                 placeholder_at: None,
                 next_id: 1,
+                failures: Failures::default(),
                 state: 0,
                 reason: Reason::new(),
                 body: Text::with_room(body),

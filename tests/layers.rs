@@ -8,7 +8,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("limits", &[]),
     ("peer", &[]),
-    ("access", &[]),
+    ("access", &["peer"]),
     ("camera", &[]),
     ("text", &[]),
     ("source", &["clock"]),

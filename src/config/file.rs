@@ -15,10 +15,10 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::{FLIPS, LEVELS, PICKLES, SourceSpec, choose};
-use crate::access::HostName;
+use crate::access::{HostName, Origin, TokenHash};
 use crate::limits::{
     CAMERA_TEXT_MAX, CONFIG_FILE_MAX, FPS_MAX, HOST_NAMES_MAX, KINECT_OFFSET_MAX, KINECT_PACKETS_MAX,
-    KINECT_TRANSFERS_MAX, LISTENERS_MAX, MASK_POINTS_MAX, MASKS_MAX, NETWORKS_MAX, STALL_MAX_S,
+    KINECT_TRANSFERS_MAX, LISTENERS_MAX, MASK_POINTS_MAX, MASKS_MAX, NETWORKS_MAX, STALL_MAX_S, TOKENS_MAX,
     UNIX_PATH_MAX, VIEWERS_LIMIT,
 };
 use crate::net_poll::Address;
@@ -54,6 +54,8 @@ pub struct FileValues {
     pub(super) allow: Option<Vec<Network>>,
     pub(super) pickle: Option<pickle::Form>,
     pub(super) shutdown_from: Option<Vec<Network>>,
+    pub(super) tokens: Option<Vec<TokenHash>>,
+    pub(super) allow_origin: Option<Origin>,
     pub(super) names: Option<Vec<HostName>>,
     pub(super) packets: Option<usize>,
     pub(super) transfers: Option<usize>,
@@ -263,6 +265,11 @@ impl Walk<'_> {
             ("viewers", "allow") => self.values.allow = self.networks(key, value),
             ("legacy", "pickle") => self.values.pickle = self.choice(key, value, &PICKLES),
             ("legacy", "shutdown_from") => self.values.shutdown_from = self.networks(key, value),
+            ("http", "tokens") => self.values.tokens = self.list(key, value, TOKENS_MAX),
+            ("http", "allow_origin") => {
+                let text = self.string(key, value).filter(|text| !text.is_empty());
+                self.values.allow_origin = text.and_then(|text| self.parsed(key, value, text));
+            }
             ("http", "names") => self.values.names = self.list(key, value, HOST_NAMES_MAX),
             ("kinect", "packets") => {
                 self.values.packets = self.count(key, value, KINECT_PACKETS_MAX);
@@ -645,7 +652,7 @@ pub(super) const SECTIONS: [(&str, &[&str]); 9] = [
     ("camera", &["uid", "name", "type", "location"]),
     ("viewers", &["max", "stall_s", "allow"]),
     ("legacy", &["pickle", "shutdown_from"]),
-    ("http", &["names"]),
+    ("http", &["tokens", "allow_origin", "names"]),
     ("kinect", &["packets", "transfers", "min_mm", "max_mm", "bilateral", "edge", "offset_mm"]),
     ("libfreenect2", &["pipeline"]),
     ("log", &["level"]),
@@ -658,11 +665,7 @@ struct Absent {
     part: &'static str,
 }
 
-const ABSENT: [Absent; 1] = [Absent {
-    name: "http",
-    keys: &["tokens", "allow_origin", "instance"],
-    part: "access tokens, CORS or instance names",
-}];
+const ABSENT: [Absent; 1] = [Absent { name: "http", keys: &["instance"], part: "instance names" }];
 
 /// Problems kept of one file: a screenful.
 const PROBLEMS_KEPT: usize = 50;

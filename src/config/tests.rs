@@ -151,6 +151,8 @@ allow = ["192.168.0.0/16", "fd00::/8", "10.0.0.7", "unix"]
 pickle = "compact"
 shutdown_from = []
 [http]
+tokens = ["ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"]
+allow_origin = "https://panel.example"
 names = ["garage.example"]
 [kinect]
 packets = 3
@@ -298,8 +300,10 @@ fn bad_files_are_refused_with_line_key_and_remedy() {
             "log.level = 'loud'",
             &["log.level: 'loud' is none of \"error\", \"warn\", \"info\", \"debug\", \"trace\""],
         ),
-        ("[http]\ntokens = []", &["c.toml:2: http.tokens: this version has no access tokens"]),
-        ("[http]\ntoken = []", &["unknown key http.token", "(keys of [http]: names)"]),
+        ("[http]\ntokens = [\"secret\"]", &["c.toml:2: http.tokens", "`depthcast token` prints"]),
+        ("[http]\nallow_origin = \"http://a/b\"", &["http.allow_origin", "an origin is http://"]),
+        ("[http]\ninstance = \"x\"", &["this version has no instance names"]),
+        ("[http]\ntoken = []", &["unknown key http.token", "did you mean http.tokens?"]),
         ("kinect.packets = 0", &["c.toml:1: kinect.packets: 0 is not between 1 and 128"]),
         ("[kinect]\npackets = 129", &["c.toml:2: kinect.packets: 129 is not between 1 and 128"]),
         ("kinect.transfers = 1025", &["kinect.transfers: 1025 is not between 1 and 1024"]),

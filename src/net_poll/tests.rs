@@ -5,11 +5,11 @@ use std::net::{Shutdown, TcpStream};
 use std::time::Instant;
 
 use super::*;
-use crate::access::Rules;
+use crate::access::{Rules, TokenHash};
 use crate::camera::{Camera, LocalClock};
 use crate::colormap::Range;
 use crate::encode::rvl;
-use crate::limits::{DRAIN_TIME, LOBBY, RING_SLOTS, VIEWERS_LIMIT, WS_PING_EVERY};
+use crate::limits::{DRAIN_TIME, FAILURE_COST, LOBBY, RING_SLOTS, VIEWERS_LIMIT, WS_PING_EVERY};
 use crate::peer::THIS_MACHINE;
 use crate::proto::multipart;
 use crate::proto::websocket::{DEPTH_HEAD_LEN, DepthHead};
@@ -786,4 +786,75 @@ fn a_web_socket_is_opened_for_our_own_pages_only() {
         let answer = rig.response(&text.replacen(from, to, 1));
         assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{to}: {answer}");
     }
+}
+
+#[test]
+fn with_tokens_only_who_has_one_watches_and_who_guesses_is_barred() {
+    let tokens = vec![TokenHash::of(b"secret")];
+    let mut rig = Rig::with(10, "", |s| s.rules.tokens = tokens);
+    let get = |path: &str, claim: &str| format!("GET {path} HTTP/1.0\r\n{claim}\r\n");
+    let basic = "Authorization: Basic YW55OnNlY3JldA==\r\n";
+    for path in
+        ["/", "/stream", "/snapshot", "/depth.png", "/state", "/metrics", "/config.json", "/ws", "/nowhere"]
+    {
+        let answer = rig.response(&get(path, ""));
+        assert!(
+            answer.starts_with("HTTP/1.1 401 ") && answer.contains("\r\nWWW-Authenticate: Basic "),
+            "{path}"
+        );
+        assert!(!rig.response(&get(path, basic)).starts_with("HTTP/1.1 401 "), "{path} with a token");
+    }
+    for path in ["/healthz", "/readyz"] {
+        assert!(rig.response(&get(path, "")).starts_with("HTTP/1.1 200 "), "{path}");
+    }
+    let right = get("/state", "authorization: bearer secret\r\n");
+    for n in 0..11 {
+        assert!(rig.response(&right).starts_with("HTTP/1.1 200 "), "after {n}");
+        assert!(rig.response(&get("/state", "Authorization: Bearer guess\r\n")).starts_with("HTTP/1.1 401 "));
+    }
+    let barred = rig.response(&right);
+    assert!(barred.starts_with("HTTP/1.1 429 ") && barred.contains("\r\nRetry-After: "), "{barred}");
+    assert!(rig.response(&get("/healthz", "")).starts_with("HTTP/1.1 200 "));
+    rig.pass(FAILURE_COST);
+    assert!(rig.response(&right).starts_with("HTTP/1.1 200 "));
+    let mut viewer = rig.say(b"0");
+    assert!(rig.message(&mut viewer).len() > 1000, "the Python protocol asks for none");
+}
+
+#[test]
+fn other_pages_may_read_only_if_configured() {
+    let mut rig = Rig::new(10, "");
+    let with_origin = "GET /state HTTP/1.0\r\nOrigin: https://panel.example\r\n\r\n";
+    assert!(!rig.response(with_origin).contains("Access-Control"));
+    let allow = Some("https://panel.example".parse().expect("an origin"));
+    let mut rig = Rig::with(10, "", |s| s.rules.allow_origin = allow);
+    for path in ["/state", "/snapshot", "/stream", "/healthz", "/nowhere"] {
+        let answer = rig.response(&format!("HEAD {path} HTTP/1.0\r\n\r\n"));
+        assert!(
+            answer.contains("\r\nAccess-Control-Allow-Origin: https://panel.example\r\n"),
+            "{path}: {answer}"
+        );
+    }
+    let answer = rig.response("OPTIONS /stream HTTP/1.0\r\nAccess-Control-Request-Method: GET\r\n\r\n");
+    assert!(
+        answer.starts_with("HTTP/1.1 200 ") && answer.contains("Access-Control-Allow-Headers: Authorization")
+    );
+    let upgrade = String::from_utf8_lossy(UPGRADE)
+        .replace("Origin: http://127.0.0.1:8080", "Origin: https://panel.example");
+    assert!(rig.response(&upgrade).starts_with("HTTP/1.1 101 "));
+}
+
+#[test]
+fn what_viewers_need_to_know_is_json_whatever_the_camera_is_called() {
+    let mut rig = Rig::new(10, "");
+    let name = "\"\\\u{1}".repeat(CAMERA_TEXT_MAX / 3);
+    let camera = Camera { uid: name.clone(), name: name.clone(), kind: name.clone(), location: name.clone() };
+    let renderer = Renderer::new(Range::PYTHON, camera, LocalClock::utc(), View::new(&Spec::default()));
+    let settings = rig.server.world.settings.clone();
+    rig.server.apply(settings, renderer, &kinect::Settings::default());
+    let answer = rig.response("GET /config.json HTTP/1.0\r\n\r\n");
+    let (_, body) = answer.split_once("\r\n\r\n").expect("a head");
+    let config: serde_json::Value = serde_json::from_str(body).expect("JSON");
+    assert_eq!((&config["width"], &config["camera"]["location"]), (&512.into(), &name.into()));
+    assert_eq!(config["palette"]["rgb"].as_str().map(|rgb| rgb[..6].to_owned()).as_deref(), Some("000080"));
 }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::Settings;
 use super::conn::{Body, Conn, Got, Phase, Put, Text};
 use super::describe;
+use crate::access::{Claim, Failures, Rules};
 use crate::clock::Now;
 use crate::limits::{DRAIN_TIME, OWED_MAX, READY_WITHIN, STEPS_PER_TURN};
 use crate::metrics::{Counters, Json, Rate, Timings};
@@ -43,6 +44,8 @@ pub(super) struct World {
     /// When the placeholder was drawn, while it is shown.
     pub(super) placeholder_at: Option<Duration>,
     pub(super) next_id: u64,
+    /// Who tried wrong tokens.
+    pub(super) failures: Failures,
     /// Rises with every change of what viewers are told of the state.
     pub(super) state: u64,
     /// Why there is no picture; empty while there is one.
@@ -237,7 +240,27 @@ impl World {
         request: http::Request,
         now: Now,
     ) -> Option<Verdict> {
+        if request.claim != Claim::None && !self.settings.rules.tokens.is_empty() {
+            if self.failures.is_barred(conn.peer, now.mono) {
+                let why = "too many wrong tokens came from this address; wait a minute";
+                self.refuse(conn, text, request, Status::TooManyRequests, why);
+                return None;
+            }
+            if request.claim == Claim::Wrong {
+                self.failures.note(conn.peer, now.mono);
+            }
+        }
         match request.target {
+            Target::Options => {
+                let fields = "Allow: GET, HEAD, OPTIONS\r\n";
+                self.answer(conn, text, request, Status::Ok, PLAIN, fields, b"");
+            }
+            Target::Config => {
+                self.body.clear();
+                let whole = describe::write_config(&mut self.body, &self.renderer, self.feed.fps());
+                debug_assert!(whole.is_ok(), "state_bound is too small for /config.json");
+                self.answer_body(conn, text, request, Status::Ok, JSON);
+            }
             Target::Page => self.answer(conn, text, request, Status::Ok, HTML, PAGE_FIELDS, PAGE),
             Target::State => return Some(Verdict::Account(Account::State)),
             Target::Metrics => return Some(Verdict::Account(Account::Metrics)),
@@ -247,15 +270,10 @@ impl World {
                 let status = self.write_ready(now);
                 self.answer_body(conn, text, request, status, PLAIN);
             }
-            Target::Refused(status, why) => {
-                self.body.clear();
-                // Reasons are short constants; the room is for a whole /state.
-                let _ = writeln!(self.body, "{}: {why}", status.line());
-                self.answer_body(conn, text, request, status, PLAIN);
-            }
+            Target::Refused(status, why) => self.refuse(conn, text, request, status, why),
             Target::Stream if request.head_only => {
                 text.clear();
-                let _ = multipart::write_head(text);
+                let _ = multipart::write_head(text, Cors(&self.settings.rules));
                 // All but the first boundary, which is body.
                 let head = text.len() - (multipart::TAIL.len() - 2);
                 conn.out.begin(head, Body::None, b"", &self.ring);
@@ -312,6 +330,7 @@ impl World {
         let length = self.length(&body);
         text.clear();
         let fields = Fields(facts);
+        let fields = format_args!("{}{fields}", Cors(&self.settings.rules));
         let written = http::write_head(text, Status::Ok, "image/png", length, request.keep_alive, fields);
         debug_assert!(written.is_ok(), "RESPONSE_HEAD_MAX is too small");
         if request.head_only {
@@ -336,7 +355,7 @@ impl World {
         text.clear();
         let written = match machine.next() {
             multipart::Next::Head => {
-                let written = multipart::write_head(text);
+                let written = multipart::write_head(text, Cors(&self.settings.rules));
                 conn.out.begin(text.len(), Body::None, b"", &self.ring);
                 written
             }
@@ -506,6 +525,7 @@ impl World {
     ) {
         text.clear();
         let length = body.len();
+        let fields = format_args!("{}{fields}", Cors(&self.settings.rules));
         let written = http::write_head(text, status, content_type, length, request.keep_alive, fields);
         debug_assert!(written.is_ok(), "RESPONSE_HEAD_MAX is too small");
         let body = if request.head_only { Body::None } else { Body::Fixed(body) };
@@ -524,7 +544,8 @@ impl World {
         text.clear();
         let retry = if status == Status::Unavailable { "Retry-After: 1\r\n" } else { "" };
         let length = self.body.len();
-        let mut written = http::write_head(text, status, content_type, length, request.keep_alive, retry);
+        let fields = format_args!("{}{retry}", Cors(&self.settings.rules));
+        let mut written = http::write_head(text, status, content_type, length, request.keep_alive, fields);
         if !request.head_only {
             written = written.and_then(|()| text.write_bytes(self.body.bytes()));
         }
@@ -533,10 +554,21 @@ impl World {
     }
 
     fn unavailable(&mut self, conn: &mut Conn, text: &mut Text, request: http::Request, why: &str) {
+        self.refuse(conn, text, request, Status::Unavailable, why);
+    }
+
+    fn refuse(
+        &mut self,
+        conn: &mut Conn,
+        text: &mut Text,
+        request: http::Request,
+        status: Status,
+        why: &str,
+    ) {
         self.body.clear();
-        // A short constant into room for a whole /state.
-        let _ = writeln!(self.body, "{}: {why}", Status::Unavailable.line());
-        self.answer_body(conn, text, request, Status::Unavailable, PLAIN);
+        // Reasons are short constants; the room is for a whole /state.
+        let _ = writeln!(self.body, "{}: {why}", status.line());
+        self.answer_body(conn, text, request, status, PLAIN);
     }
 
     /// Writes why the server is not ready, or that it is.
@@ -583,6 +615,21 @@ pub(super) type Reason = heapless::String<128>;
 fn frame(text: &mut Text, opcode: Opcode, payload: &[u8]) -> fmt::Result {
     text.write_bytes(&frame_head(opcode, payload.len()))?;
     text.write_bytes(payload)
+}
+
+/// The header fields that let pages of another origin read an answer; none unless configured.
+struct Cors<'a>(&'a Rules);
+
+impl fmt::Display for Cors<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(origin) = &self.0.allow_origin else { return Ok(()) };
+        write!(f, "Access-Control-Allow-Origin: {origin}\r\n")?;
+        if !origin.is_any() {
+            f.write_str("Access-Control-Allow-Credentials: true\r\n")?;
+        }
+        f.write_str("Access-Control-Allow-Headers: Authorization\r\n")?;
+        f.write_str("Access-Control-Expose-Headers: X-Timestamp, X-Depthcast-Seq, X-Depthcast-Age-Ms, X-Depthcast-Online\r\n")
+    }
 }
 
 /// The header fields of a picture, as [`http::write_head`] takes them.

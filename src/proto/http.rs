@@ -1,11 +1,11 @@
 //! HTTP/1.x: request heads in, response heads out.
 //!
-//! `httparse` takes the head apart; what is here decides what was asked for and what is refused. Only GET and
-//! HEAD are served and a request with a body is refused, so nothing but heads ever needs room.
+//! `httparse` takes the head apart; what is here decides what was asked for and what is refused. Only GET, HEAD and
+//! OPTIONS are served and a request with a body is refused, so nothing but heads ever needs room.
 
 use std::fmt::{self, Write};
 
-use crate::access::Rules;
+use crate::access::{Claim, Rules};
 use crate::limits::{REQUEST_FIELDS_MAX, REQUEST_HEAD_MAX};
 use crate::proto::Close;
 use crate::proto::websocket::Accept;
@@ -23,6 +23,10 @@ pub enum Target {
     DepthPng,
     /// Depth and state over a WebSocket.
     WebSocket(Accept),
+    /// What viewers need to know.
+    Config,
+    /// The answer to a page that asks what it may do.
+    Options,
     /// What the server is doing.
     State,
     /// What is counted, for Prometheus.
@@ -44,11 +48,13 @@ pub struct Request {
     pub head_only: bool,
     /// Whether the connection stays open after the reply.
     pub keep_alive: bool,
+    /// What its credentials are worth, where tokens are asked for.
+    pub claim: Claim,
 }
 
 impl Request {
     fn refused(status: Status, why: &'static str) -> Self {
-        Self { target: Target::Refused(status, why), head_only: false, keep_alive: false }
+        Self { target: Target::Refused(status, why), head_only: false, keep_alive: false, claim: Claim::None }
     }
 }
 
@@ -58,11 +64,13 @@ impl Request {
 pub enum Status {
     Ok,
     BadRequest,
+    Unauthorized,
     Forbidden,
     NotFound,
     MethodNotAllowed,
     ContentTooLarge,
     UpgradeRequired,
+    TooManyRequests,
     HeadTooLarge,
     InternalError,
     NotImplemented,
@@ -76,11 +84,13 @@ impl Status {
         match self {
             Status::Ok => "200 OK",
             Status::BadRequest => "400 Bad Request",
+            Status::Unauthorized => "401 Unauthorized",
             Status::Forbidden => "403 Forbidden",
             Status::NotFound => "404 Not Found",
             Status::MethodNotAllowed => "405 Method Not Allowed",
             Status::ContentTooLarge => "413 Content Too Large",
             Status::UpgradeRequired => "426 Upgrade Required",
+            Status::TooManyRequests => "429 Too Many Requests",
             Status::HeadTooLarge => "431 Request Header Fields Too Large",
             Status::InternalError => "500 Internal Server Error",
             Status::NotImplemented => "501 Not Implemented",
@@ -249,6 +259,7 @@ pub fn parse(head: &[u8], rules: &Rules) -> Request {
         Err(_) => return Request::refused(Status::BadRequest, "this is not an HTTP/1.x request"),
     }
     let mut keep_alive = parsed.version == Some(1);
+    let (mut hosts, mut lengths, mut authorization) = (0, 0, None);
     for field in parsed.headers.iter() {
         let says = |token: &str| {
             field.value.split(|b| *b == b',').any(|v| v.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
@@ -261,17 +272,44 @@ pub fn parse(head: &[u8], rules: &Rules) -> Request {
             }
         } else if field.name.eq_ignore_ascii_case("transfer-encoding") {
             return Request::refused(Status::NotImplemented, "requests with a body are not taken");
-        } else if field.name.eq_ignore_ascii_case("content-length") && field.value.trim_ascii() != b"0" {
-            return Request::refused(Status::ContentTooLarge, "requests with a body are not taken");
+        } else if field.name.eq_ignore_ascii_case("content-length") {
+            lengths += 1;
+            if field.value.trim_ascii() != b"0" {
+                return Request::refused(Status::ContentTooLarge, "requests with a body are not taken");
+            }
+        } else if field.name.eq_ignore_ascii_case("host") {
+            hosts += 1;
+        } else if field.name.eq_ignore_ascii_case("authorization")
+            && authorization.replace(field.value).is_some()
+        {
+            return Request::refused(Status::BadRequest, "Authorization may be given once");
         }
     }
+    // Two that disagree are how requests are smuggled past a proxy (RFC 9112, sections 3.2 and 6.3).
+    if hosts > 1 || lengths > 1 {
+        return Request::refused(Status::BadRequest, "Host and Content-Length may be given once");
+    }
     let method = parsed.method.unwrap_or_default();
-    if !matches!(method, "GET" | "HEAD") {
-        return Request::refused(Status::MethodNotAllowed, "only GET and HEAD are served");
+    if method == "OPTIONS" {
+        // Browsers ask this without credentials.
+        return Request { target: Target::Options, head_only: false, keep_alive, claim: Claim::None };
     }
     let (path, query) = path_and_query(parsed.path.unwrap_or_default());
-    let target = if path == "/ws" { upgrade(&parsed, rules) } else { target(path, query) };
-    Request { target, head_only: method == "HEAD", keep_alive: keep_alive && target != Target::Stream }
+    // Some clients of mjpg-streamer post to the stream, which changes nothing.
+    if !matches!(method, "GET" | "HEAD") && (method, path) != ("POST", "/stream") {
+        return Request::refused(Status::MethodNotAllowed, "only GET, HEAD and OPTIONS are served");
+    }
+    let claim = if rules.tokens.is_empty() { Claim::Right } else { rules.claim(authorization) };
+    let target = match path {
+        // Whoever looks after the machine need not be one who may watch.
+        "/healthz" | "/readyz" => target(path, query),
+        _ if claim != Claim::Right => {
+            Target::Refused(Status::Unauthorized, "a token is needed, as the password of any user")
+        }
+        "/ws" => upgrade(&parsed, rules),
+        _ => target(path, query),
+    };
+    Request { target, head_only: method == "HEAD", keep_alive: keep_alive && target != Target::Stream, claim }
 }
 
 fn path_and_query(uri: &str) -> (&str, &str) {
@@ -333,13 +371,14 @@ fn target(path: &str, query: &str) -> Target {
         "/stream" => Target::Stream,
         "/snapshot" | "/snapshot.png" => Target::Snapshot,
         "/depth.png" => Target::DepthPng,
+        "/config.json" => Target::Config,
         "/state" => Target::State,
         "/metrics" => Target::Metrics,
         "/healthz" => Target::Healthz,
         "/readyz" => Target::Readyz,
         _ => Target::Refused(
             Status::NotFound,
-            "there is no such page; see / /stream /snapshot /depth.png /state /metrics /healthz /readyz",
+            "there is no such page; see / /stream /snapshot /depth.png /ws /config.json /state /metrics /healthz /readyz",
         ),
     }
 }
@@ -397,8 +436,12 @@ pub fn write_head(
     write!(out, "HTTP/1.1 {}\r\nConnection: {connection}\r\n", status.line())?;
     write!(out, "Content-Type: {content_type}\r\nContent-Length: {length}\r\n")?;
     match status {
-        Status::MethodNotAllowed => out.write_str("Allow: GET, HEAD\r\n")?,
+        Status::MethodNotAllowed => out.write_str("Allow: GET, HEAD, OPTIONS\r\n")?,
         // RFC 6455, section 4.4.
+        Status::Unauthorized => {
+            out.write_str("WWW-Authenticate: Basic realm=\"depthcast\", charset=\"UTF-8\"\r\n")?;
+        }
+        Status::TooManyRequests => out.write_str("Retry-After: 60\r\n")?,
         Status::UpgradeRequired => out.write_str("Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n")?,
         _ => {}
     }
@@ -446,6 +489,27 @@ mod tests {
     #[test]
     fn requests_are_refused_with_the_right_status() {
         assert_eq!(status("POST / HTTP/1.1\r\n\r\n"), Some(Status::MethodNotAllowed));
+        assert_eq!(status("DELETE /stream HTTP/1.1\r\n\r\n"), Some(Status::MethodNotAllowed));
+        assert_eq!(status("POST /stream HTTP/1.1\r\nContent-Length: 0\r\n\r\n"), None);
+        assert_eq!(
+            status("POST /stream HTTP/1.1\r\nContent-Length: 1\r\n\r\nx"),
+            Some(Status::ContentTooLarge)
+        );
+        for smuggled in [
+            "Content-Length: 0\r\nContent-Length: 0",
+            "Host: a\r\nHost: b",
+            "Authorization: a\r\nAuthorization: b",
+            "Content-Length : 0",
+            "A: b\r\n c: d",
+            "A: b\rC: d",
+            "A: b\0",
+            " A: b",
+            "A\r\n",
+            "A: b\r\n\tc",
+        ] {
+            let head = format!("GET / HTTP/1.1\r\n{smuggled}\r\n\r\n");
+            assert_eq!(status(&head), Some(Status::BadRequest), "{smuggled:?}");
+        }
         assert_eq!(status("GET / HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello"), Some(Status::ContentTooLarge));
         assert_eq!(
             status("GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"),

@@ -41,14 +41,14 @@ impl Machine {
 /// Writes the response head and the first boundary.
 ///
 /// HTTP/1.0 without a length: the stream ends with its connection, which is what all clients were built against.
-/// Proxies are told not to hold frames back.
+/// Proxies are told not to hold frames back. `extra` are whole header lines.
 ///
 /// # Errors
 /// When `out` is full; 512 bytes are enough.
-pub fn write_head(out: &mut impl Write) -> fmt::Result {
+pub fn write_head(out: &mut impl Write, extra: impl fmt::Display) -> fmt::Result {
     write!(
         out,
-        "HTTP/1.0 200 OK\r\n{NO_STORE}X-Accel-Buffering: no\r\n\
+        "HTTP/1.0 200 OK\r\n{NO_STORE}X-Accel-Buffering: no\r\n{extra}\
          Content-Type: multipart/x-mixed-replace;boundary=boundarydonotcross\r\n\r\n--boundarydonotcross\r\n"
     )
 }
@@ -76,7 +76,7 @@ mod tests {
     #[test]
     fn framing_to_the_byte() {
         let mut out = String::new();
-        write_head(&mut out).expect("a String");
+        write_head(&mut out, "").expect("a String");
         assert!(out.starts_with("HTTP/1.0 200 OK\r\n"));
         assert!(out.ends_with(
             "\r\nContent-Type: multipart/x-mixed-replace;boundary=boundarydonotcross\r\n\r\n--boundarydonotcross\r\n"
