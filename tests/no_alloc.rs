@@ -196,6 +196,8 @@ fn serve(form: pickle::Form, source: impl FnOnce(Now) -> Source) {
         thread::spawn(move || stream(address, WEB_SOCKET)),
         thread::spawn(move || requests(address, b"GET /snapshot HTTP/1.0\r\n\r\n")),
         thread::spawn(move || requests(address, b"GET /depth.png HTTP/1.0\r\n\r\n")),
+        thread::spawn(move || requests(address, b"GET /depth.rvl HTTP/1.0\r\n\r\n")),
+        thread::spawn(move || requests(address, b"GET /depth.raw HTTP/1.0\r\n\r\n")),
         thread::spawn(move || requests(address, b"GET /state HTTP/1.0\r\n\r\n")),
         thread::spawn(move || requests(address, b"GET /metrics HTTP/1.0\r\n\r\n")),
         thread::spawn(move || requests(address, b"GET /nowhere HTTP/1.0\r\n\r\n")),

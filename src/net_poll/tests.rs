@@ -858,3 +858,38 @@ fn what_viewers_need_to_know_is_json_whatever_the_camera_is_called() {
     assert_eq!((&config["width"], &config["camera"]["location"]), (&512.into(), &name.into()));
     assert_eq!(config["palette"]["rgb"].as_str().map(|rgb| rgb[..6].to_owned()).as_deref(), Some("000080"));
 }
+
+#[test]
+fn lossless_depth_is_the_same_in_each_form_and_has_the_pictures_number() {
+    let mut rig = Rig::new(10, "");
+    let mut get = |path: &str| {
+        let mut stream = rig.say(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes());
+        let heard = rig.hear(&mut stream, |_| false).0;
+        let end = heard.windows(4).position(|w| w == b"\r\n\r\n").expect("a head") + 4;
+        let head = String::from_utf8_lossy(&heard[..end]).into_owned();
+        assert!(
+            head.starts_with("HTTP/1.1 200 ") && head.contains("\r\nX-Depthcast-Seq: 1\r\n"),
+            "{path}: {head}"
+        );
+        heard[end..].to_vec()
+    };
+    let raw = get("/depth.raw");
+    let mut depth = vec![0; PIXELS];
+    rvl::decode(&get("/depth.rvl"), &mut depth).expect("depth");
+    assert_eq!(raw.chunks_exact(2).map(|b| u16::from_le_bytes([b[0], b[1]])).collect::<Vec<_>>(), depth);
+    let png = get("/depth.png");
+    let mut reader = png::Decoder::new(std::io::Cursor::new(png)).read_info().expect("a PNG");
+    let mut pixels = vec![0; 2 * PIXELS];
+    reader.next_frame(&mut pixels).expect("pixels");
+    assert_eq!(pixels.chunks_exact(2).map(|b| u16::from_be_bytes([b[0], b[1]])).collect::<Vec<_>>(), depth);
+    get("/snapshot");
+    let mut rig = Rig::new(10, "vanish@0+60");
+    rig.pass(Duration::from_secs(2));
+    for path in ["/depth.png", "/depth.rvl", "/depth.raw"] {
+        let answer = rig.response(&format!("GET {path} HTTP/1.0\r\n\r\n"));
+        assert!(
+            answer.starts_with("HTTP/1.1 503 ") && answer.contains("\r\nRetry-After: 1\r\n"),
+            "{path}: {answer}"
+        );
+    }
+}

@@ -13,7 +13,7 @@ use crate::access::{Claim, Failures, Rules};
 use crate::clock::Now;
 use crate::limits::{DRAIN_TIME, OWED_MAX, READY_WITHIN, STEPS_PER_TURN};
 use crate::metrics::{Counters, Json, Rate, Timings};
-use crate::proto::http::{self, PictureFacts, Status, Target};
+use crate::proto::http::{self, Depth, PictureFacts, Status, Target};
 use crate::proto::websocket::{self, DepthHead, Opcode, frame_head};
 use crate::proto::{Close, legacy, multipart, pickle};
 use crate::render::Renderer;
@@ -302,25 +302,32 @@ impl World {
                 conn.had = if self.feed.on_demand() { conn.had } else { 0 };
                 self.viewers += 1;
             }
-            Target::Snapshot => return self.picture(conn, text, request, Form::Png, now),
-            Target::DepthPng => {
+            Target::Snapshot => return self.picture(conn, text, request, Form::Png, "image/png", now),
+            Target::Depth(depth) => {
                 if self.feed.gone(now).is_some() {
                     self.unavailable(conn, text, request, "the sensor gives no depth now");
                     return None;
                 }
-                return self.picture(conn, text, request, Form::DepthPng, now);
+                let form = match depth {
+                    Depth::Png => Form::DepthPng,
+                    Depth::Rvl => Form::Rvl,
+                    Depth::Raw => Form::Raw,
+                };
+                return self.picture(conn, text, request, form, depth.media_type(), now);
             }
         }
         None
     }
 
     /// Answers with one picture; waits for one if there is none yet.
+    #[expect(clippy::too_many_arguments, reason = "one line of a response head each")]
     fn picture(
         &mut self,
         conn: &mut Conn,
         text: &mut Text,
         request: http::Request,
         form: Form,
+        content_type: &str,
         now: Now,
     ) -> Option<Verdict> {
         let had = if self.feed.on_demand() { conn.had } else { 0 };
@@ -331,7 +338,7 @@ impl World {
         text.clear();
         let fields = Fields(facts);
         let fields = format_args!("{}{fields}", Cors(&self.settings.rules));
-        let written = http::write_head(text, Status::Ok, "image/png", length, request.keep_alive, fields);
+        let written = http::write_head(text, Status::Ok, content_type, length, request.keep_alive, fields);
         debug_assert!(written.is_ok(), "RESPONSE_HEAD_MAX is too small");
         if request.head_only {
             if let Body::Slot(pin, _) = body {

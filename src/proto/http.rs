@@ -20,7 +20,7 @@ pub enum Target {
     /// The newest picture.
     Snapshot,
     /// One lossless depth frame.
-    DepthPng,
+    Depth(Depth),
     /// Depth and state over a WebSocket.
     WebSocket(Accept),
     /// What viewers need to know.
@@ -37,6 +37,28 @@ pub enum Target {
     Readyz,
     /// Something that cannot be had.
     Refused(Status, &'static str),
+}
+
+/// How lossless depth is packed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Depth {
+    /// 16-bit grey.
+    Png,
+    /// RVL in ROS' compressedDepth layout.
+    Rvl,
+    /// 424 rows of 512 little-endian numbers of 16 bits.
+    Raw,
+}
+
+impl Depth {
+    /// The media type.
+    pub fn media_type(self) -> &'static str {
+        match self {
+            Depth::Png => "image/png",
+            // Neither has a registered one.
+            Depth::Rvl | Depth::Raw => "application/octet-stream",
+        }
+    }
 }
 
 /// A request that was understood, or the reason to refuse it.
@@ -370,7 +392,9 @@ fn target(path: &str, query: &str) -> Target {
         },
         "/stream" => Target::Stream,
         "/snapshot" | "/snapshot.png" => Target::Snapshot,
-        "/depth.png" => Target::DepthPng,
+        "/depth.png" => Target::Depth(Depth::Png),
+        "/depth.rvl" => Target::Depth(Depth::Rvl),
+        "/depth.raw" => Target::Depth(Depth::Raw),
         "/config.json" => Target::Config,
         "/state" => Target::State,
         "/metrics" => Target::Metrics,
@@ -378,7 +402,7 @@ fn target(path: &str, query: &str) -> Target {
         "/readyz" => Target::Readyz,
         _ => Target::Refused(
             Status::NotFound,
-            "there is no such page; see / /stream /snapshot /depth.png /ws /config.json /state /metrics /healthz /readyz",
+            "there is no such page; see / /stream /snapshot /depth.png /depth.rvl /depth.raw /ws /config.json /state /metrics /healthz /readyz",
         ),
     }
 }
