@@ -320,7 +320,6 @@ impl World {
     }
 
     /// Answers with one picture; waits for one if there is none yet.
-    #[expect(clippy::too_many_arguments, reason = "one line of a response head each")]
     fn picture(
         &mut self,
         conn: &mut Conn,
