@@ -1,5 +1,8 @@
 //! Time and bytes of each stage on real frames: `cargo bench --bench frame [-- [--json] [FOLDER]]`.
 //!
+//! `--once STAGE TIMES` does nothing but that one stage so often to four fixed frames of the demo, and says which vector
+//! instructions the processor has: for counting instructions, which `benches/instructions` does.
+//!
 //! Without a folder the demo scene is measured. `benches/peer/run` reads the JSON and sets OpenCV's figures beside
 //! it. Times are CPU time of this thread, medians over all frames and rounds.
 
@@ -10,7 +13,7 @@ use nix::time::{ClockId, clock_gettime};
 
 use depthcast::camera::{Camera, LocalClock};
 use depthcast::colormap::{JET, Range, Table};
-use depthcast::encode::png;
+use depthcast::encode::{png, rvl};
 use depthcast::proto::pickle;
 use depthcast::render::Renderer;
 use depthcast::ring::{Form, Picture, Ring};
@@ -21,6 +24,12 @@ use depthcast::view::{Spec, View};
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
+    if let [once, stage, times] = &arguments[..]
+        && once == "--once"
+    {
+        repeat(stage, times.parse().expect("TIMES is a number"));
+        return;
+    }
     let json = arguments.iter().any(|a| a == "--json");
     let folder = arguments.iter().find(|a| !a.starts_with("--")).map(PathBuf::from);
     let frames = match &folder {
@@ -45,6 +54,41 @@ fn main() {
     }
 }
 
+/// One stage, again and again.
+fn repeat(stage: &str, times: usize) {
+    let range = Range::new(0, 4500).expect("not empty");
+    let table = Table::new(range);
+    let mut encoder = png::Encoder::new(WIDTH, HEIGHT);
+    let mut room = vec![0; pickle::message_bound(pickle::Form::Protocol0, png::depth_bound(WIDTH, HEIGHT))];
+    let text = [0; depthcast::camera::TEXT_LEN];
+    let mut demo = Demo::new(1);
+    let mut frame = |n: u64| {
+        let mut depth = vec![0; PIXELS];
+        demo.render(n, Duration::from_millis(500 * n), &mut depth);
+        let mut index = vec![0; PIXELS];
+        table.map(&depth, &mut index);
+        let len = encoder.indexed(&index, &JET, "", &mut room);
+        (depth, index, room[..len].to_vec())
+    };
+    let frames: Vec<_> = (0..4).map(&mut frame).collect();
+    let (mut mapped, mut length) = (vec![0; PIXELS], 0);
+    for _ in 0..times {
+        for (depth, index, png) in &frames {
+            match stage {
+                "colormap" => table.map(depth, &mut mapped),
+                "png" => length = encoder.indexed(index, &JET, "", &mut room),
+                "depth_png" => length = encoder.depth(depth, "", &mut room),
+                "pickle" => length = pickle::message(pickle::Form::Protocol0, &text, png, &mut room),
+                "rvl" => length = rvl::encode(depth, WIDTH, &mut room),
+                _ => panic!("no such stage: {stage}"),
+            }
+        }
+    }
+    std::hint::black_box((&mapped, &room, length));
+    #[cfg(target_arch = "x86_64")]
+    println!("avx2: {}", std::is_x86_feature_detected!("avx2"));
+}
+
 /// Stage, median microseconds and mean bytes.
 fn measure(range: Range, frames: &[Vec<u16>]) -> Vec<(&'static str, f64, usize)> {
     let table = Table::new(range);
@@ -52,6 +96,7 @@ fn measure(range: Range, frames: &[Vec<u16>]) -> Vec<(&'static str, f64, usize)>
     let mut index = vec![0; PIXELS];
     let mut png_room = vec![0; png::indexed_bound(WIDTH, HEIGHT)];
     let mut depth_room = vec![0; png::depth_bound(WIDTH, HEIGHT)];
+    let mut rvl_room = vec![0; rvl::bound(PIXELS)];
     let mut message_room =
         vec![0; pickle::message_bound(pickle::Form::Protocol0, png::indexed_bound(WIDTH, HEIGHT))];
     let text = [0; depthcast::camera::TEXT_LEN];
@@ -68,6 +113,7 @@ fn measure(range: Range, frames: &[Vec<u16>]) -> Vec<(&'static str, f64, usize)>
     let mut encode = Samples::default();
     let mut escape = Samples::default();
     let mut depth_png = Samples::default();
+    let mut lossless = Samples::default();
     let mut to_png = Samples::default();
     let mut to_message = Samples::default();
     let mut ring = Ring::new(Renderer::room());
@@ -89,6 +135,7 @@ fn measure(range: Range, frames: &[Vec<u16>]) -> Vec<(&'static str, f64, usize)>
                 pickle::message(pickle::Form::Protocol0, &text, &png_room[..png], &mut message_room)
             });
             depth_png.take(|| encoder.depth(depth, "", &mut depth_room));
+            lossless.take(|| rvl::encode(depth, WIDTH, &mut rvl_room));
 
             // The same as the server does it, in a ring slot.
             let filling = ring.acquire().expect("a free slot");
@@ -112,6 +159,7 @@ fn measure(range: Range, frames: &[Vec<u16>]) -> Vec<(&'static str, f64, usize)>
         encode.done("png"),
         escape.done("pickle_protocol0"),
         depth_png.done("depth_png"),
+        lossless.done("rvl"),
         to_png.done("depth_to_png"),
         to_message.done("depth_to_protocol0"),
     ]
