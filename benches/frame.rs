@@ -13,7 +13,7 @@ use nix::time::{ClockId, clock_gettime};
 
 use depthcast::camera::{Camera, LocalClock};
 use depthcast::colormap::{JET, Range, Table};
-use depthcast::encode::{png, rvl};
+use depthcast::encode::{jpeg, metadata, png, rvl};
 use depthcast::proto::pickle;
 use depthcast::render::Renderer;
 use depthcast::ring::{Form, Picture, Ring};
@@ -114,6 +114,8 @@ fn measure(range: Range, frames: &[Vec<u16>]) -> Vec<(&'static str, f64, usize)>
     let mut escape = Samples::default();
     let mut depth_png = Samples::default();
     let mut lossless = Samples::default();
+    let mut to_jpeg = Samples::default();
+    let mut jpeg_room = vec![0; jpeg::bound(WIDTH, HEIGHT, metadata::METADATA_MAX)];
     let mut to_png = Samples::default();
     let mut to_message = Samples::default();
     let mut ring = Ring::new(Renderer::room());
@@ -133,6 +135,10 @@ fn measure(range: Range, frames: &[Vec<u16>]) -> Vec<(&'static str, f64, usize)>
             let png = encode.take(|| encoder.indexed(&index, &JET, "", &mut png_room));
             escape.take(|| {
                 pickle::message(pickle::Form::Protocol0, &text, &png_room[..png], &mut message_room)
+            });
+            to_jpeg.take(|| {
+                let settings = jpeg::Settings::default();
+                jpeg::encode(settings, (WIDTH, HEIGHT), &index, &JET, b"", &mut jpeg_room)
             });
             depth_png.take(|| encoder.depth(depth, "", &mut depth_room));
             lossless.take(|| rvl::encode(depth, WIDTH, &mut rvl_room));
@@ -160,6 +166,7 @@ fn measure(range: Range, frames: &[Vec<u16>]) -> Vec<(&'static str, f64, usize)>
         escape.done("pickle_protocol0"),
         depth_png.done("depth_png"),
         lossless.done("rvl"),
+        to_jpeg.done("jpeg"),
         to_png.done("depth_to_png"),
         to_message.done("depth_to_protocol0"),
     ]

@@ -16,6 +16,7 @@ use kinect2::sysfs::Roots;
 use crate::access::Rules;
 use crate::camera::Camera;
 use crate::colormap::Range;
+use crate::encode::jpeg::{self, Subsampling};
 use crate::limits::{FPS_MAX, LISTENERS_MAX, SERIAL_MAX, STALL_DEFAULT, VIEWERS_DEFAULT};
 use crate::net_poll::Address;
 use crate::peer::{Network, THIS_MACHINE};
@@ -338,6 +339,8 @@ pub struct Config {
     pub stall: Duration,
     /// Who may watch; empty is everybody.
     pub allow: Vec<Network>,
+    /// How JPEGs are made.
+    pub jpeg: jpeg::Settings,
     /// How pictures are pickled.
     pub pickle: pickle::Form,
     /// Who may stop the server through the Python protocol; empty is nobody.
@@ -389,7 +392,7 @@ impl Config {
             Command::Demo(_) => (Some(SourceSpec::Demo), DEMO_MAX_MM),
             Command::Run(_) | Command::Check(_) => (None, Range::PYTHON.max_mm()),
         };
-        let kinect = file.kinect();
+        let (kinect, jpeg) = (file.kinect(), file.jpeg());
         let source = options.source.or(preset).or(file.source).unwrap_or(SourceSpec::Kinect(None));
         let sensor = matches!(source, SourceSpec::Kinect(_) | SourceSpec::Libfreenect2(_));
         if sensor && !options.fault.is_empty() {
@@ -439,6 +442,7 @@ impl Config {
             viewers_max: file.viewers_max.unwrap_or(VIEWERS_DEFAULT),
             stall: file.stall.unwrap_or(STALL_DEFAULT),
             allow: file.allow.unwrap_or_default(),
+            jpeg,
             pickle: options.pickle.or(file.pickle).unwrap_or_default(),
             shutdown_from: file.shutdown_from.unwrap_or_else(|| THIS_MACHINE.to_vec()),
             rules: Rules {
@@ -467,6 +471,7 @@ impl Config {
             viewers_max,
             stall,
             allow,
+            jpeg,
             pickle,
             shutdown_from,
             rules,
@@ -489,6 +494,8 @@ impl Config {
             ("camera.location", camera.location != new.camera.location),
             ("viewers.stall_s", *stall != new.stall),
             ("viewers.allow", *allow != new.allow),
+            ("jpeg.quality", jpeg.quality != new.jpeg.quality),
+            ("jpeg.subsampling", jpeg.subsampling != new.jpeg.subsampling),
             ("legacy.pickle", *pickle != new.pickle),
             ("legacy.shutdown_from", *shutdown_from != new.shutdown_from),
             ("http.tokens", rules.tokens != new.rules.tokens),
@@ -561,6 +568,9 @@ impl fmt::Display for Config {
         writeln!(f, "viewers.max = {}", self.viewers_max)?;
         writeln!(f, "viewers.stall_s = {}", self.stall.as_secs())?;
         writeln!(f, "viewers.allow = {}", List(&self.allow))?;
+        writeln!(f, "jpeg.quality = {}", self.jpeg.quality)?;
+        let subsampling = name_of(&Subsampling::NAMES, self.jpeg.subsampling);
+        writeln!(f, "jpeg.subsampling = {}", Quoted(subsampling))?;
         writeln!(f, "legacy.pickle = {}", Quoted(name_of(&PICKLES, self.pickle)))?;
         writeln!(f, "legacy.shutdown_from = {}", List(&self.shutdown_from))?;
         writeln!(f, "http.tokens = {}", List(&self.rules.tokens))?;

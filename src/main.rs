@@ -269,7 +269,8 @@ fn reload(server: &mut Server, config: &mut Config, command: &Command) {
 }
 
 fn renderer(config: &Config) -> Renderer {
-    Renderer::new(config.range, config.camera.clone(), LocalClock::system(), View::new(&config.view))
+    let view = View::new(&config.view);
+    Renderer::new(config.range, config.camera.clone(), LocalClock::system(), view).with_jpeg(config.jpeg)
 }
 
 /// Any number will do; the demo is the same car park for everybody.

@@ -185,6 +185,8 @@ pub struct State<'a> {
     pub viewers_max: usize,
     /// Counters.
     pub counters: &'a Counters,
+    /// Quality of JPEG pictures.
+    pub jpeg_quality: u8,
     /// Representations made.
     pub made: Made,
 }
@@ -217,7 +219,8 @@ pub fn write_state(
 ) -> fmt::Result {
     let Camera { uid, name, kind, location } = state.camera;
     let count = viewers.clone().count();
-    write!(out, r#"{{"ok":true,"result":{{"instance_id":"","encoder":{{"type":"PNG","quality":100}},"#)?;
+    write!(out, r#"{{"ok":true,"result":{{"instance_id":"","encoder":{{"type":"CPU","#)?;
+    write!(out, r#""quality":{}}},"#, state.jpeg_quality)?;
     write!(
         out,
         r#""source":{{"resolution":{{"width":{WIDTH},"height":{HEIGHT}}},"online":{},"#,
@@ -248,9 +251,9 @@ pub fn write_state(
     write!(out, r#""uptime_s":{},"counters":{{"captured":{},"#, state.uptime.as_secs(), c.captured)?;
     write!(out, r#""torn":{},"placeholders":{},"lost":{},"#, c.torn, c.placeholders, c.lost)?;
     write!(out, r#""accepted":{},"pictures":{},"bytes":{},"made":{{"#, c.accepted, c.pictures, c.bytes)?;
-    let Made { index, png, message, depth_png, rvl, raw } = state.made;
-    write!(out, r#""index":{index},"png":{png},"message":{message},"depth_png":{depth_png},"#)?;
-    write!(out, r#""rvl":{rvl},"raw":{raw}}},"closed":{{"#)?;
+    let Made { index, png, jpeg, message, depth_png, rvl, raw } = state.made;
+    write!(out, r#""index":{index},"png":{png},"jpeg":{jpeg},"message":{message},"#)?;
+    write!(out, r#""depth_png":{depth_png},"rvl":{rvl},"raw":{raw}}},"closed":{{"#)?;
     for (n, (word, count)) in Close::WORDS.iter().zip(c.closed).enumerate() {
         let comma = if n > 0 { "," } else { "" };
         write!(out, r#"{comma}"{word}":{count}"#)?;
@@ -419,6 +422,7 @@ pub(crate) mod tests {
             })),
             viewers_max: viewers,
             counters: &counters,
+            jpeg_quality: 100,
             made: Made::default(),
         })
     }

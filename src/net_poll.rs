@@ -633,6 +633,7 @@ impl Server {
             report: world.feed.report(),
             viewers_max: world.settings.viewers_max,
             counters: &world.counters,
+            jpeg_quality: world.renderer.jpeg().quality,
             made: world.renderer.made(),
         };
         // The room is the documented bounds; were it not, the client would get what fitted.

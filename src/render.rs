@@ -1,10 +1,10 @@
 //! Makes the representations of a frame in its ring slot, each when it is first wanted.
 //!
-//! This is the one place that knows the chain depth → index → PNG → message; the stages themselves see slices only.
+//! This is the one place that knows the chain depth → index → PNG or JPEG → message; the stages themselves see slices only.
 
 use crate::camera::{Camera, LocalClock, TextFacts, text_block};
 use crate::colormap::{JET, Range, Table};
-use crate::encode::{metadata, png, rvl};
+use crate::encode::{jpeg, metadata, png, rvl};
 use crate::placeholder;
 use crate::proto::pickle;
 use crate::ring::{Form, Picture, Room, Slot};
@@ -20,6 +20,7 @@ pub struct Renderer {
     camera: Camera,
     clock: LocalClock,
     view: View,
+    jpeg: jpeg::Settings,
     made: Made,
 }
 
@@ -30,6 +31,8 @@ pub struct Made {
     pub index: u64,
     /// Indexed PNGs.
     pub png: u64,
+    /// JPEGs.
+    pub jpeg: u64,
     /// Messages of the Python protocol, of either form.
     pub message: u64,
     /// 16-bit PNGs of depth.
@@ -42,11 +45,12 @@ pub struct Made {
 
 impl Made {
     /// Each with its name in metrics.
-    pub fn by_format(self) -> [(&'static str, u64); 6] {
-        let Made { index, png, message, depth_png, rvl, raw } = self;
+    pub fn by_format(self) -> [(&'static str, u64); 7] {
+        let Made { index, png, jpeg, message, depth_png, rvl, raw } = self;
         [
             ("index", index),
             ("png", png),
+            ("jpeg", jpeg),
             ("message", message),
             ("depth_png", depth_png),
             ("rvl", rvl),
@@ -61,7 +65,15 @@ impl Renderer {
     /// Of `view`, only the overlay is drawn here; the rest is for whoever fills the slots, see [`Renderer::view`].
     pub fn new(range: Range, camera: Camera, clock: LocalClock, view: View) -> Self {
         let encoder = png::Encoder::new(WIDTH, HEIGHT);
-        Self { range, table: Table::new(range), encoder, camera, clock, view, made: Made::default() }
+        let table = Table::new(range);
+        let jpeg = jpeg::Settings::default();
+        Self { range, table, encoder, camera, clock, view, jpeg, made: Made::default() }
+    }
+
+    /// The same with other settings for JPEG than the default.
+    #[must_use]
+    pub fn with_jpeg(self, jpeg: jpeg::Settings) -> Self {
+        Self { jpeg, ..self }
     }
 
     /// Goes on with another range, camera and view; the counters go on rising.
@@ -74,6 +86,7 @@ impl Renderer {
         let png = png::indexed_bound(WIDTH, HEIGHT);
         Room {
             png,
+            jpeg: jpeg::bound(WIDTH, HEIGHT, metadata::METADATA_MAX),
             protocol0: pickle::message_bound(pickle::Form::Protocol0, png),
             compact: pickle::message_bound(pickle::Form::Compact, png),
             depth_png: png::depth_bound(WIDTH, HEIGHT),
@@ -96,6 +109,11 @@ impl Renderer {
         &self.view
     }
 
+    /// How JPEGs are made.
+    pub fn jpeg(&self) -> jpeg::Settings {
+        self.jpeg
+    }
+
     /// How often each representation was made since the start.
     pub fn made(&self) -> Made {
         self.made
@@ -103,7 +121,7 @@ impl Renderer {
 
     /// Makes `form` of what the slot holds, and what it is made of, unless that is there already.
     ///
-    /// `fps` is the frame rate that the text block states. Never allocates.
+    /// `fps` is the frame rate that the text block states. Allocates for JPEG, [`jpeg::ALLOCATIONS`] times; else never.
     ///
     /// # Panics
     /// If the depth of a placeholder is wanted: it has none, and the caller answers that without a picture.
@@ -127,14 +145,19 @@ impl Renderer {
             Form::Png => {
                 self.make(slot, Form::Index, fps);
                 self.made.png += 1;
-                let palette = match slot.picture {
-                    Picture::Depth => &JET,
-                    Picture::Placeholder => &placeholder::PALETTE,
-                };
-                let text = self.metadata(slot);
+                let (palette, text) = (palette(slot.picture), self.metadata(slot));
                 let Slot { index, png, .. } = slot;
                 let index = index.bytes().expect("made above");
                 png.make(|out| self.encoder.indexed(index, palette, &text, out));
+            }
+            Form::Jpeg => {
+                self.make(slot, Form::Index, fps);
+                self.made.jpeg += 1;
+                let (palette, text) = (palette(slot.picture), self.metadata(slot));
+                let Slot { index, jpeg, .. } = slot;
+                let index = index.bytes().expect("made above");
+                let size = (WIDTH, HEIGHT);
+                jpeg.make(|out| jpeg::encode(self.jpeg, size, index, palette, text.as_bytes(), out));
             }
             Form::Protocol0 => self.message(slot, pickle::Form::Protocol0, fps),
             Form::Compact => self.message(slot, pickle::Form::Compact, fps),
@@ -225,6 +248,13 @@ impl Renderer {
             pickle::Form::Compact => compact,
         };
         made.make(|out| pickle::message(form, &text, png, out));
+    }
+}
+
+fn palette(picture: Picture) -> &'static [u8; 768] {
+    match picture {
+        Picture::Depth => &JET,
+        Picture::Placeholder => &placeholder::PALETTE,
     }
 }
 

@@ -40,6 +40,8 @@ pub enum Form {
     Index,
     /// Indexed PNG.
     Png,
+    /// JPEG.
+    Jpeg,
     /// Whole message of the Python protocol: header, text and a protocol-0 pickle of the PNG.
     Protocol0,
     /// The same with the short pickle.
@@ -54,8 +56,16 @@ pub enum Form {
 
 impl Form {
     /// All of them, each at its own number.
-    pub const ALL: [Form; 7] =
-        [Form::Index, Form::Png, Form::Protocol0, Form::Compact, Form::DepthPng, Form::Rvl, Form::Raw];
+    pub const ALL: [Form; 8] = [
+        Form::Index,
+        Form::Png,
+        Form::Jpeg,
+        Form::Protocol0,
+        Form::Compact,
+        Form::DepthPng,
+        Form::Rvl,
+        Form::Raw,
+    ];
 
     /// Whether it is depth: what a placeholder has none of.
     pub fn is_depth(self) -> bool {
@@ -67,6 +77,7 @@ impl Form {
         match self {
             Form::Index => "index",
             Form::Png => "png",
+            Form::Jpeg => "jpeg",
             Form::Protocol0 => "pickle0",
             Form::Compact => "pickle_compact",
             Form::DepthPng => "depth_png",
@@ -124,6 +135,8 @@ pub struct Slot {
     pub index: Made,
     /// [`Form::Png`].
     pub png: Made,
+    /// [`Form::Jpeg`].
+    pub jpeg: Made,
     /// [`Form::Protocol0`].
     pub protocol0: Made,
     /// [`Form::Compact`].
@@ -141,6 +154,8 @@ pub struct Slot {
 pub struct Room {
     /// For [`Form::Png`].
     pub png: usize,
+    /// For [`Form::Jpeg`].
+    pub jpeg: usize,
     /// For [`Form::Protocol0`].
     pub protocol0: usize,
     /// For [`Form::Compact`].
@@ -160,6 +175,7 @@ impl Slot {
             depth: vec![0; PIXELS].into_boxed_slice(),
             index: Made::with_room(PIXELS),
             png: Made::with_room(room.png),
+            jpeg: Made::with_room(room.jpeg),
             protocol0: Made::with_room(room.protocol0),
             compact: Made::with_room(room.compact),
             depth_png: Made::with_room(room.depth_png),
@@ -182,6 +198,7 @@ impl Slot {
         match form {
             Form::Index => &self.index,
             Form::Png => &self.png,
+            Form::Jpeg => &self.jpeg,
             Form::Protocol0 => &self.protocol0,
             Form::Compact => &self.compact,
             Form::DepthPng => &self.depth_png,
@@ -191,8 +208,8 @@ impl Slot {
     }
 
     fn clear(&mut self) {
-        let Self { index, png, protocol0, compact, depth_png, rvl, raw, .. } = self;
-        for made in [index, png, protocol0, compact, depth_png, rvl, raw] {
+        let Self { index, png, jpeg, protocol0, compact, depth_png, rvl, raw, .. } = self;
+        for made in [index, png, jpeg, protocol0, compact, depth_png, rvl, raw] {
             made.ready = false;
         }
     }
@@ -398,7 +415,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn small() -> Ring {
-        Ring::new(Room { png: 16, protocol0: 16, compact: 16, depth_png: 16, rvl: 16 })
+        Ring::new(Room { png: 16, jpeg: 16, protocol0: 16, compact: 16, depth_png: 16, rvl: 16 })
     }
 
     fn publish(ring: &mut Ring) -> u64 {

@@ -31,7 +31,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("convert", &["encode", "source"]),
     ("record", &["clock", "encode", "service", "source"]),
     ("probe", &[]),
-    ("config", &["access", "camera", "colormap", "net_poll", "peer", "proto", "source", "view"]),
+    ("config", &["access", "camera", "colormap", "encode", "net_poll", "peer", "proto", "source", "view"]),
 ];
 
 #[test]

@@ -1,4 +1,5 @@
-//! After start-up, serving allocates nothing: a counting allocator over the whole process.
+//! After start-up, serving allocates nothing: a counting allocator over the whole process. But for JPEG, which comes from a
+//! library: its allocations are counted by themselves.
 //!
 //! The viewers live in the same process, so they too are written without the heap once they run. For a sensor the test
 //! runs itself again with the simulated one preloaded below it, which is a shared object with an allocator of its own: it
@@ -20,6 +21,7 @@ use depthcast::access::Rules;
 use depthcast::camera::{Camera, LocalClock};
 use depthcast::clock::{Clock, Now};
 use depthcast::colormap::Range;
+use depthcast::encode::jpeg;
 use depthcast::net_poll::{Address, Server, Settings, Stop};
 use depthcast::peer::THIS_MACHINE;
 use depthcast::proto::pickle;
@@ -192,9 +194,9 @@ fn serve(form: pickle::Form, source: impl FnOnce(Now) -> Source) {
     let Some(Address::Tcp(address)) = server.addresses().next() else { panic!("no address") };
     let server = thread::spawn(move || server.run(&clock).expect("ran"));
     let others = [
-        thread::spawn(move || stream(address, b"GET /stream HTTP/1.1\r\n\r\n")),
+        thread::spawn(move || stream(address, b"GET /stream?format=png HTTP/1.1\r\n\r\n")),
         thread::spawn(move || stream(address, WEB_SOCKET)),
-        thread::spawn(move || requests(address, b"GET /snapshot HTTP/1.0\r\n\r\n")),
+        thread::spawn(move || requests(address, b"GET /snapshot.png HTTP/1.0\r\n\r\n")),
         thread::spawn(move || requests(address, b"GET /depth.png HTTP/1.0\r\n\r\n")),
         thread::spawn(move || requests(address, b"GET /depth.rvl HTTP/1.0\r\n\r\n")),
         thread::spawn(move || requests(address, b"GET /depth.raw HTTP/1.0\r\n\r\n")),
@@ -212,30 +214,41 @@ fn serve(form: pickle::Form, source: impl FnOnce(Now) -> Source) {
     frames(&mut viewer, &mut buffer, counted);
     let after = COUNT.load(Ordering::Relaxed);
 
+    // Beside all these, JPEG.
+    let jpegs_before = number(address, "jpeg");
+    let jpeg_before = COUNT.load(Ordering::Relaxed);
+    watch_jpeg(address, counted / 3);
+    let jpeg_after = COUNT.load(Ordering::Relaxed);
+    let jpegs = number(address, "jpeg") - jpegs_before;
+
     STOP.store(true, Ordering::Relaxed);
     for other in others {
         assert!(other.join().expect("a viewer failed") > 20, "a viewer saw next to nothing");
     }
-    assert!(captured(address) >= 2 * counted, "placeholders were counted");
+    assert!(number(address, "captured") >= 2 * counted, "placeholders were counted");
     viewer.write_all(b"2").expect("written");
     assert_eq!(server.join().expect("the server failed"), Stop::Viewer);
     let mut message = [0; 64];
     assert!(manager.recv(&mut message).is_ok_and(|n| message.starts_with(b"READY=1") && n == 7));
     std::fs::remove_file(&path).expect("removed");
     assert_eq!(after - before, 0, "allocations in {counted} frames of {form:?}");
+    assert_eq!(jpegs_before, 0, "JPEGs were made while nothing was to be allocated");
+    assert!(jpegs > counted / 10, "{jpegs} JPEGs are no proof");
+    let allocations = jpeg_after - jpeg_before;
+    assert!(allocations <= jpeg::ALLOCATIONS as u64 * jpegs, "{allocations} allocations in {jpegs} JPEGs");
 }
 
 fn connect(address: SocketAddr) -> TcpStream {
     TcpStream::connect(address).expect("connected")
 }
 
-/// Frames that the source gave, by `/state`.
-fn captured(address: SocketAddr) -> u64 {
+/// A number of `/state`.
+fn number(address: SocketAddr, name: &str) -> u64 {
     let mut peer = connect(address);
     peer.write_all(b"GET /state HTTP/1.0\r\n\r\n").expect("written");
     let mut text = String::new();
     peer.read_to_string(&mut text).expect("the state");
-    let after = text.split("\"captured\":").nth(1).expect("a count of frames");
+    let after = text.split(&format!("\"{name}\":")).nth(1).expect("such a number");
     after.split(',').next().and_then(|n| n.parse().ok()).expect("a number")
 }
 
@@ -268,6 +281,22 @@ fn stream(address: SocketAddr, request: &[u8]) -> u64 {
         blocks += 1;
     }
     blocks
+}
+
+/// Watches the stream as it is by default, for so many parts.
+fn watch_jpeg(address: SocketAddr, parts: u64) {
+    let mut viewer = connect(address);
+    viewer.write_all(b"GET /stream HTTP/1.1\r\n\r\n").expect("written");
+    let mut buffer = [0; 1 << 14];
+    let (mut seen, mut last) = (0, 0);
+    while seen < parts {
+        let n = viewer.read(&mut buffer).expect("the stream");
+        assert!(n > 0, "the stream ended");
+        for byte in &buffer[..n] {
+            seen += u64::from((last, *byte) == (0xff, 0xd9));
+            last = *byte;
+        }
+    }
 }
 
 /// Asks the same again and again, each time over a new connection; returns the number of answers.

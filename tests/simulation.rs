@@ -257,7 +257,7 @@ impl Viewer {
             let length: usize = field("Content-Length").and_then(|n| n.parse().ok()).expect("a length");
             let end = at + 4 + length + b"\r\n--boundarydonotcross\r\n".len();
             let Some(part) = self.heard.get(at + 4..end) else { break };
-            assert!(part.starts_with(b"\x89PNG") && part.ends_with(b"\r\n--boundarydonotcross\r\n"));
+            assert!(part.starts_with(b"\xff\xd8\xff\xe0") && part.ends_with(b"\r\n--boundarydonotcross\r\n"));
             let seq: u64 = field("X-Depthcast-Seq").and_then(|n| n.parse().ok()).expect("a number");
             let online = field("X-Depthcast-Online") == Some("true");
             assert!(if online { seq > self.seq } else { seq >= self.seq }, "{seq} after {}", self.seq);

@@ -16,6 +16,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::{FLIPS, LEVELS, PICKLES, SourceSpec, choose};
 use crate::access::{HostName, Origin, TokenHash};
+use crate::encode::jpeg::{self, Subsampling};
 use crate::limits::{
     CAMERA_TEXT_MAX, CONFIG_FILE_MAX, FPS_MAX, HOST_NAMES_MAX, KINECT_OFFSET_MAX, KINECT_PACKETS_MAX,
     KINECT_TRANSFERS_MAX, LISTENERS_MAX, MASK_POINTS_MAX, MASKS_MAX, NETWORKS_MAX, STALL_MAX_S, TOKENS_MAX,
@@ -52,6 +53,8 @@ pub struct FileValues {
     pub(super) viewers_max: Option<usize>,
     pub(super) stall: Option<Duration>,
     pub(super) allow: Option<Vec<Network>>,
+    pub(super) jpeg_quality: Option<u8>,
+    pub(super) subsampling: Option<Subsampling>,
     pub(super) pickle: Option<pickle::Form>,
     pub(super) shutdown_from: Option<Vec<Network>>,
     pub(super) tokens: Option<Vec<TokenHash>>,
@@ -71,6 +74,15 @@ pub struct FileValues {
 }
 
 impl FileValues {
+    /// How JPEGs are made; no option overrides it.
+    pub(super) fn jpeg(&self) -> jpeg::Settings {
+        let usual = jpeg::Settings::default();
+        jpeg::Settings {
+            quality: self.jpeg_quality.unwrap_or(usual.quality),
+            subsampling: self.subsampling.unwrap_or(usual.subsampling),
+        }
+    }
+
     /// How a sensor is driven; no option overrides it.
     pub(super) fn kinect(&self) -> kinect::Settings {
         let usual = kinect::Settings::default();
@@ -263,6 +275,13 @@ impl Walk<'_> {
                 self.values.stall = seconds.map(|s| Duration::from_secs(s.into()));
             }
             ("viewers", "allow") => self.values.allow = self.networks(key, value),
+            ("jpeg", "quality") => {
+                let quality = self.number(key, value, 1, 100);
+                self.values.jpeg_quality = quality.and_then(|n| u8::try_from(n).ok());
+            }
+            ("jpeg", "subsampling") => {
+                self.values.subsampling = self.choice(key, value, &Subsampling::NAMES);
+            }
             ("legacy", "pickle") => self.values.pickle = self.choice(key, value, &PICKLES),
             ("legacy", "shutdown_from") => self.values.shutdown_from = self.networks(key, value),
             ("http", "tokens") => self.values.tokens = self.list(key, value, TOKENS_MAX),
@@ -646,11 +665,12 @@ fn place(text: &[u8], at: usize) -> (usize, usize) {
 }
 
 /// What a file may hold: section (empty at the top) and keys.
-pub(super) const SECTIONS: [(&str, &[&str]); 9] = [
+pub(super) const SECTIONS: [(&str, &[&str]); 10] = [
     ("", &["source", "fps", "rotate", "flip", "overlay", "masks", "listen"]),
     ("range", &["min_mm", "max_mm", "clip_mm"]),
     ("camera", &["uid", "name", "type", "location"]),
     ("viewers", &["max", "stall_s", "allow"]),
+    ("jpeg", &["quality", "subsampling"]),
     ("legacy", &["pickle", "shutdown_from"]),
     ("http", &["tokens", "allow_origin", "names"]),
     ("kinect", &["packets", "transfers", "min_mm", "max_mm", "bilateral", "edge", "offset_mm"]),

@@ -109,6 +109,7 @@ fn without_file_and_options_all_is_as_documented() {
             viewers_max: 64,
             stall: Duration::from_secs(10),
             allow: vec![],
+            jpeg: jpeg::Settings { quality: 80, subsampling: Subsampling::Both },
             pickle: pickle::Form::Protocol0,
             shutdown_from: ["127.0.0.0/8", "::1", "unix"].map(|n| n.parse().expect("a network")).to_vec(),
             rules: Rules::default(),
@@ -147,6 +148,9 @@ camera.location = "Tiefgarage Süd 🚗"
 max = 4096
 stall_s = 3600
 allow = ["192.168.0.0/16", "fd00::/8", "10.0.0.7", "unix"]
+[jpeg]
+quality = 95
+subsampling = "4:4:4"
 [legacy]
 pickle = "compact"
 shutdown_from = []
@@ -187,6 +191,7 @@ fn every_key_arrives() {
     assert_eq!((config.kinect.packets, config.kinect.transfers, config.kinect.offset_mm), (3, 160, -24));
     let decode = config.kinect.decode();
     assert_eq!((decode.min_mm, decode.max_mm, decode.bilateral, decode.edge), (300, 8000, false, false));
+    assert_eq!(config.jpeg, jpeg::Settings { quality: 95, subsampling: Subsampling::None });
     let settings = config.settings();
     assert_eq!((settings.viewers_max, settings.stall, settings.pickle), (4096, config.stall, config.pickle));
     assert!(settings.shutdown_from.is_empty() && settings.listen == config.listen);
@@ -293,6 +298,11 @@ fn bad_files_are_refused_with_line_key_and_remedy() {
         (
             "viewers.allow = ['10.0.0.0/33']",
             &["viewers.allow: '10.0.0.0/33': a network is an address with a prefix"],
+        ),
+        ("jpeg.quality = 101", &["jpeg.quality: 101 is not between 1 and 100"]),
+        (
+            "[jpeg]\nsubsampling = '4:1:1'",
+            &["c.toml:2: jpeg.subsampling: '4:1:1' is none of \"4:4:4\", \"4:2:2\", \"4:2:0\""],
         ),
         ("legacy.pickle = 'xml'", &["legacy.pickle: 'xml' is none of \"protocol0\", \"compact\""]),
         ("legacy.shutdown_from = ['localhost']", &["legacy.shutdown_from: 'localhost': a network is"]),

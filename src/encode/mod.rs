@@ -6,6 +6,9 @@
 // Filtered images to zlib streams.
 mod deflate;
 
+// JPEG under a palette.
+pub mod jpeg;
+
 // What a picture says about itself.
 pub mod metadata;
 

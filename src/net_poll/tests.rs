@@ -212,9 +212,13 @@ fn each_form_is_made_once_and_shared() {
     let mut viewers: Vec<_> = (0..3).map(|_| rig.say(b"0")).collect();
     let messages: Vec<_> = viewers.iter_mut().map(|v| rig.message(v)).collect();
     assert!(messages.iter().all(|m| *m == messages[0] && m.len() > 1000));
-    rig.response("GET /snapshot HTTP/1.0\r\n\r\n");
+    for path in ["/snapshot", "/snapshot.png", "/snapshot.jpg", "/snapshot?format=png"] {
+        let kind = if path.ends_with("png") { "image/png" } else { "image/jpeg" };
+        let head = rig.response(&format!("GET {path} HTTP/1.0\r\n\r\n"));
+        assert!(head.contains(&format!("\r\nContent-Type: {kind}\r\n")), "{path}: {head}");
+    }
     let made = rig.made();
-    assert_eq!((made.index, made.png, made.message), (1, 1, 1));
+    assert_eq!((made.index, made.png, made.jpeg, made.message), (1, 1, 1, 1));
 }
 
 #[test]

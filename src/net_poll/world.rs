@@ -13,7 +13,7 @@ use crate::access::{Claim, Failures, Rules};
 use crate::clock::Now;
 use crate::limits::{DRAIN_TIME, OWED_MAX, READY_WITHIN, STEPS_PER_TURN};
 use crate::metrics::{Counters, Json, Rate, Timings};
-use crate::proto::http::{self, Depth, PictureFacts, Status, Target};
+use crate::proto::http::{self, Depth, Image, PictureFacts, Status, Target};
 use crate::proto::websocket::{self, DepthHead, Opcode, frame_head};
 use crate::proto::{Close, legacy, multipart, pickle};
 use crate::render::Renderer;
@@ -271,20 +271,20 @@ impl World {
                 self.answer_body(conn, text, request, status, PLAIN);
             }
             Target::Refused(status, why) => self.refuse(conn, text, request, status, why),
-            Target::Stream if request.head_only => {
+            Target::Stream(_) if request.head_only => {
                 text.clear();
                 let _ = multipart::write_head(text, Cors(&self.settings.rules));
                 // All but the first boundary, which is body.
                 let head = text.len() - (multipart::TAIL.len() - 2);
                 conn.out.begin(head, Body::None, b"", &self.ring);
             }
-            Target::Stream => {
+            Target::Stream(image) => {
                 if self.viewers >= self.settings.viewers_max {
                     self.counters.closed[Close::Full.number()] += 1;
                     self.unavailable(conn, text, request, "all places for viewers are taken");
                     return None;
                 }
-                conn.phase = Phase::Stream(multipart::Machine::default());
+                conn.phase = Phase::Stream(multipart::Machine::new(image));
                 conn.had = if self.feed.on_demand() { conn.had } else { 0 };
                 self.viewers += 1;
             }
@@ -302,7 +302,9 @@ impl World {
                 conn.had = if self.feed.on_demand() { conn.had } else { 0 };
                 self.viewers += 1;
             }
-            Target::Snapshot => return self.picture(conn, text, request, Form::Png, "image/png", now),
+            Target::Snapshot(image) => {
+                return self.picture(conn, text, request, form_of(image), image.media_type(), now);
+            }
             Target::Depth(depth) => {
                 if self.feed.gone(now).is_some() {
                     self.unavailable(conn, text, request, "the sensor gives no depth now");
@@ -365,12 +367,12 @@ impl World {
                 conn.out.begin(text.len(), Body::None, b"", &self.ring);
                 written
             }
-            multipart::Next::Picture => {
-                let Some((body, facts)) = self.give(conn, Form::Png, conn.had, now) else {
+            multipart::Next::Picture(image) => {
+                let Some((body, facts)) = self.give(conn, form_of(image), conn.had, now) else {
                     return Some(Verdict::Idle);
                 };
                 let length = self.length(&body);
-                let written = multipart::write_part_head(text, "image/png", length, &facts);
+                let written = multipart::write_part_head(text, image, length, &facts);
                 conn.out.begin(text.len(), body, multipart::TAIL, &self.ring);
                 written
             }
@@ -666,6 +668,14 @@ impl fmt::Display for Named {
             }
             _ => Ok(()),
         }
+    }
+}
+
+/// What is made in a ring slot for an image that was asked for.
+fn form_of(image: Image) -> Form {
+    match image {
+        Image::Jpeg => Form::Jpeg,
+        Image::Png => Form::Png,
     }
 }
 

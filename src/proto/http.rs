@@ -16,9 +16,9 @@ pub enum Target {
     /// The viewer page.
     Page,
     /// The picture stream.
-    Stream,
+    Stream(Image),
     /// The newest picture.
-    Snapshot,
+    Snapshot(Image),
     /// One lossless depth frame.
     Depth(Depth),
     /// Depth and state over a WebSocket.
@@ -57,6 +57,26 @@ impl Depth {
             Depth::Png => "image/png",
             // Neither has a registered one.
             Depth::Rvl | Depth::Raw => "application/octet-stream",
+        }
+    }
+}
+
+/// How a picture is packed.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Image {
+    /// What every client takes.
+    #[default]
+    Jpeg,
+    /// Lossless.
+    Png,
+}
+
+impl Image {
+    /// The media type, without parameters: ffmpeg compares the whole value.
+    pub fn media_type(self) -> &'static str {
+        match self {
+            Image::Jpeg => "image/jpeg",
+            Image::Png => "image/png",
         }
     }
 }
@@ -331,7 +351,8 @@ pub fn parse(head: &[u8], rules: &Rules) -> Request {
         "/ws" => upgrade(&parsed, rules),
         _ => target(path, query),
     };
-    Request { target, head_only: method == "HEAD", keep_alive: keep_alive && target != Target::Stream, claim }
+    let keep_alive = keep_alive && !matches!(target, Target::Stream(_));
+    Request { target, head_only: method == "HEAD", keep_alive, claim }
 }
 
 fn path_and_query(uri: &str) -> (&str, &str) {
@@ -382,16 +403,24 @@ fn upgrade(request: &httparse::Request<'_, '_>, rules: &Rules) -> Target {
 }
 
 fn target(path: &str, query: &str) -> Target {
+    let picture = |target: fn(Image) -> Target| match image(query) {
+        Some(image) => target(image),
+        None => Target::Refused(Status::BadRequest, "the formats are jpeg and png"),
+    };
     match path {
         // mjpg-streamer's names for the same; its users add all kinds of keys behind them.
         "/" | "/index.html" => match query.split('&').find_map(|pair| pair.strip_prefix("action=")) {
-            Some(action) if action == "stream" || action.starts_with("stream_") => Target::Stream,
-            Some(action) if action == "snapshot" || action.starts_with("snapshot_") => Target::Snapshot,
+            Some(action) if action == "stream" || action.starts_with("stream_") => picture(Target::Stream),
+            Some(action) if action == "snapshot" || action.starts_with("snapshot_") => {
+                picture(Target::Snapshot)
+            }
             Some(_) => Target::Refused(Status::NotFound, "the only actions are stream and snapshot"),
             None => Target::Page,
         },
-        "/stream" => Target::Stream,
-        "/snapshot" | "/snapshot.png" => Target::Snapshot,
+        "/stream" => picture(Target::Stream),
+        "/snapshot" => picture(Target::Snapshot),
+        "/snapshot.jpg" => Target::Snapshot(Image::Jpeg),
+        "/snapshot.png" => Target::Snapshot(Image::Png),
         "/depth.png" => Target::Depth(Depth::Png),
         "/depth.rvl" => Target::Depth(Depth::Rvl),
         "/depth.raw" => Target::Depth(Depth::Raw),
@@ -404,6 +433,17 @@ fn target(path: &str, query: &str) -> Target {
             Status::NotFound,
             "there is no such page; see / /stream /snapshot /depth.png /depth.rvl /depth.raw /ws /config.json /state /metrics /healthz /readyz",
         ),
+    }
+}
+
+/// The format that a query asks for; `None` if there is no such one. Keys that mean nothing are left to those they mean
+/// something to.
+fn image(query: &str) -> Option<Image> {
+    match query.split('&').find_map(|pair| pair.strip_prefix("format=")) {
+        None => Some(Image::default()),
+        Some("jpeg" | "jpg") => Some(Image::Jpeg),
+        Some("png") => Some(Image::Png),
+        Some(_) => None,
     }
 }
 
@@ -498,12 +538,17 @@ mod tests {
         assert_eq!(get("/"), Target::Page);
         assert_eq!(get("/?"), Target::Page);
         assert_eq!(get("/?x=1&theme=dark"), Target::Page);
-        for path in ["/stream", "/stream?format=png&junk", "/?action=stream", "/?action=stream_0&x.mjpg"] {
-            assert_eq!(get(path), Target::Stream, "{path}");
+        for path in ["/stream", "/stream?junk&format=jpg", "/?action=stream", "/?action=stream_0&x.mjpg"] {
+            assert_eq!(get(path), Target::Stream(Image::Jpeg), "{path}");
         }
-        for path in ["/snapshot", "/snapshot.png?t=12", "/?action=snapshot", "/?a=b&action=snapshot"] {
-            assert_eq!(get(path), Target::Snapshot, "{path}");
+        for path in ["/snapshot", "/snapshot.jpg?format=png", "/?action=snapshot", "/?a=b&action=snapshot"] {
+            assert_eq!(get(path), Target::Snapshot(Image::Jpeg), "{path}");
         }
+        assert_eq!(get("/stream?format=png&junk"), Target::Stream(Image::Png));
+        for path in ["/snapshot.png?t=12", "/snapshot?t&format=png", "/?action=snapshot&format=png"] {
+            assert_eq!(get(path), Target::Snapshot(Image::Png), "{path}");
+        }
+        assert!(matches!(get("/stream?format=gif"), Target::Refused(Status::BadRequest, _)));
         assert_eq!(get("http://10.0.0.7:8080/state?x"), Target::State);
         assert_eq!(get("http://10.0.0.7"), Target::Page);
         assert!(matches!(get("/../etc/passwd"), Target::Refused(Status::NotFound, _)));
@@ -570,7 +615,7 @@ mod tests {
         assert_eq!((first.target, first.head_only), (Target::Healthz, false));
         machine.sent(&Rules::default());
         let Next::Respond(second) = machine.next() else { panic!("no second answer") };
-        assert_eq!((second.target, second.head_only), (Target::Snapshot, true));
+        assert_eq!((second.target, second.head_only), (Target::Snapshot(Image::Jpeg), true));
         machine.sent(&Rules::default());
         assert!(matches!(machine.next(), Next::Respond(r) if matches!(r.target, Target::Refused(..))));
         machine.sent(&Rules::default());

@@ -6,7 +6,7 @@
 
 use std::fmt::{self, Write};
 
-use super::http::{NO_STORE, PictureFacts};
+use super::http::{Image, NO_STORE, PictureFacts};
 
 /// What follows each part.
 pub const TAIL: &[u8] = b"\r\n--boundarydonotcross\r\n";
@@ -17,19 +17,25 @@ pub enum Next {
     /// The response head.
     Head,
     /// A picture, as one part.
-    Picture,
+    Picture(Image),
 }
 
 /// One viewer of the stream.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Machine {
+    image: Image,
     begun: bool,
 }
 
 impl Machine {
+    /// A viewer who wants its pictures so.
+    pub fn new(image: Image) -> Self {
+        Self { image, begun: false }
+    }
+
     /// What comes next.
     pub fn next(&self) -> Next {
-        if self.begun { Next::Picture } else { Next::Head }
+        if self.begun { Next::Picture(self.image) } else { Next::Head }
     }
 
     /// The head, or a part with [`TAIL`] behind it, has left whole.
@@ -59,12 +65,12 @@ pub fn write_head(out: &mut impl Write, extra: impl fmt::Display) -> fmt::Result
 /// When `out` is full; 512 bytes are enough.
 pub fn write_part_head(
     out: &mut impl Write,
-    content_type: &str,
+    image: Image,
     length: usize,
     facts: &PictureFacts,
 ) -> fmt::Result {
     // One space after each colon and nothing after the type: GStreamer and ffmpeg read at fixed places.
-    write!(out, "Content-Type: {content_type}\r\nContent-Length: {length}\r\n")?;
+    write!(out, "Content-Type: {}\r\nContent-Length: {length}\r\n", image.media_type())?;
     facts.write(out)?;
     out.write_str("\r\n")
 }
@@ -92,10 +98,10 @@ mod tests {
             min_mm: 0,
             max_mm: 1500,
         };
-        write_part_head(&mut out, "image/png", 9, &facts).expect("a String");
+        write_part_head(&mut out, Image::Jpeg, 9, &facts).expect("a String");
         assert_eq!(
             out,
-            "Content-Type: image/png\r\nContent-Length: 9\r\nX-Timestamp: 1605016534.000007\r\n\
+            "Content-Type: image/jpeg\r\nContent-Length: 9\r\nX-Timestamp: 1605016534.000007\r\n\
              X-Depthcast-Seq: 3\r\nX-Depthcast-Age-Ms: 2\r\nX-Depthcast-Online: true\r\nX-Depthcast-Dropped: 0\r\n\
              X-Depthcast-Min-Mm: 0\r\nX-Depthcast-Max-Mm: 1500\r\n\r\n"
         );
@@ -103,11 +109,11 @@ mod tests {
 
     #[test]
     fn a_head_and_then_pictures() {
-        let mut machine = Machine::default();
+        let mut machine = Machine::new(Image::Png);
         assert_eq!(machine.next(), Next::Head);
         machine.sent();
-        assert_eq!(machine.next(), Next::Picture);
+        assert_eq!(machine.next(), Next::Picture(Image::Png));
         machine.sent();
-        assert_eq!(machine.next(), Next::Picture);
+        assert_eq!(machine.next(), Next::Picture(Image::Png));
     }
 }

@@ -12,7 +12,7 @@ import time
 import cv2
 import numpy as np
 
-from harness import DATA, WAIT, Server, Viewer, main, need, step
+from harness import DATA, WAIT, Failed, Server, Viewer, main, need, step
 
 BOUNDARY = b"--boundarydonotcross\r\n"
 FACTS = ("X-Timestamp", "X-Depthcast-Seq", "X-Depthcast-Age-Ms", "X-Depthcast-Online", "X-Depthcast-Min-Mm",
@@ -55,9 +55,29 @@ def check_facts(head, online=True, low=0, high=1500):
     need(scale == (str(low), str(high)), f"a range of {scale}")
 
 
+def check_jpeg(head, body):
+    """Baseline JFIF whose comment says which frame it is; nothing inside looks like its end."""
+    need(body[:4] == b"\xff\xd8\xff\xe0" and body[6:11] == b"JFIF\0", f"no JFIF: {body[:20]!r}")
+    need(body[20:22] == b"\xff\xfe", f"no comment behind the JFIF segment: {body[18:30]!r}")
+    comment = body[24:22 + int.from_bytes(body[22:24], "big")].decode("ascii")
+    facts = json.loads(comment)
+    need(facts["seq"] == int(head["X-Depthcast-Seq"]), f"{comment} in frame {head['X-Depthcast-Seq']}")
+    need(f'"captured":{head["X-Timestamp"]},' in comment, f"{comment} captured at {head['X-Timestamp']}")
+    need(str(facts["online"]).lower() == head["X-Depthcast-Online"], f"{comment}, {head['X-Depthcast-Online']}")
+    need(facts["name"] == "camera01" and facts["uid"] == "camera0x11", comment)
+    need((facts["valid"] is not None) == facts["online"], comment)
+    need(body.count(b"\xff\xd9") == 1 and body.endswith(b"\xff\xd9"), "an end within the picture")
+    return check_image(head, body, "image/jpeg")
+
+
 def check_png(head, body):
     """A PNG of the right length that OpenCV decodes to 512x424."""
-    need(head["Content-Type"] == "image/png", f"Content-Type: {head['Content-Type']}")
+    return check_image(head, body, "image/png")
+
+
+def check_image(head, body, kind):
+    """A picture of that kind and of the right length and size."""
+    need(head["Content-Type"] == kind, f"Content-Type: {head['Content-Type']}")
     need(int(head["Content-Length"]) == len(body), f"Content-Length {head['Content-Length']} of {len(body)}")
     image = cv2.imdecode(np.frombuffer(body, np.uint8), cv2.IMREAD_UNCHANGED)
     need(image is not None and image.shape[:2] == (424, 512), "OpenCV cannot decode the picture")
@@ -97,13 +117,25 @@ def single(server, frames):
         depth = result["depth"]
         need((depth["min_mm"], depth["max_mm"]) == (0, 1500), f"depth: {depth}")
 
-    for path in ("/snapshot", "/snapshot.png", "/?action=snapshot", "/?action=snapshot_0&ignored.jpg", "/snapshot?t=1&x"):
+    for path in ("/snapshot", "/snapshot.jpg?format=png", "/?action=snapshot", "/?action=snapshot_0&ignored.jpg",
+                 "/snapshot?t=1&x", "/snapshot.png", "/snapshot?x&format=png"):
         with step(f"{path}: a picture with its facts"):
+            check = check_png if path.endswith(("/snapshot.png", "x&format=png")) else check_jpeg
             status, head, body = get(server, path)
             need(status == 200, f"{status}: {body[:200]!r}")
             check_facts(head)
             need("no-store" in head["Cache-Control"], f"Cache-Control: {head['Cache-Control']}")
-            check_png(head, body)
+            check(head, body)
+
+    with step("the JPEG shows what the PNG shows"):
+        for _ in range(20):
+            (_, lossy, jpeg), (_, lossless, png) = get(server, "/snapshot"), get(server, "/snapshot.png")
+            if lossy["X-Depthcast-Seq"] == lossless["X-Depthcast-Seq"]:
+                break
+        else:
+            raise Failed("the same frame was never had twice")
+        apart = cv2.absdiff(check_jpeg(lossy, jpeg), cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR))
+        need(apart.mean() < 6, f"colours are {apart.mean():.1f} apart in the mean")
 
     with step("/depth.png: 16 bits, every value of a file"):
         status, head, body = get(server, "/depth.png?unknown=1")
@@ -127,7 +159,7 @@ def single(server, frames):
         connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=WAIT)
         connection.request("GET", "/snapshot")
         first = connection.getresponse()
-        check_png(first.headers, first.read())
+        check_jpeg(first.headers, first.read())
         sock = connection.sock
         need(sock is not None, "the server closes after one answer")
         sock.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nGET /state HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
@@ -143,6 +175,7 @@ def refusals(server):
     cases = (
         ("404", b"GET /nowhere HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"),
         ("405", b"DELETE /snapshot HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"),
+        ("400", b"GET /stream?format=gif HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"),
         ("400", b"GET  HTTP/1.1 oh no\r\n\r\n"),
         ("400", b"GET / HTTP/1.1\r\nno colon here\r\n\r\n"),
         ("431", b"GET / HTTP/1.1\r\nCookie: " + b"x" * 20000 + b"\r\n\r\n"),
@@ -185,7 +218,8 @@ def stream(server, request):
                     order.append(name)
                 need(order[:3] == ["Content-Type", "Content-Length", "X-Timestamp"], f"part header in order {order}")
                 check_facts(head)
-                check_png(head, data.read(int(head["Content-Length"])))
+                check = check_png if b"format=png" in request else check_jpeg
+                check(head, data.read(int(head["Content-Length"])))
                 need(data.readline() == b"\r\n" and data.readline() == BOUNDARY, "no boundary right behind the picture")
                 need(int(head["X-Depthcast-Seq"]) > sequence, "the sequence does not rise")
                 sequence = int(head["X-Depthcast-Seq"])
@@ -207,7 +241,7 @@ def gone(server, start):
             status, head, body = get(server, "/snapshot")
             need(time.monotonic() - asked < 0.5, "/snapshot is slow without a source")
             need(status == 200 and head["X-Depthcast-Online"] == "false", f"{status} {head['X-Depthcast-Online']}")
-            check_png(head, body)
+            need(check_jpeg(head, body).max(axis=2).min() < 64, "no placeholder")
             status, head, body = get(server, "/depth.png")
             need(status == 503 and head["Retry-After"], f"{status}, Retry-After {head['Retry-After']}")
             state = json.loads(get(server, "/state")[2])["result"]

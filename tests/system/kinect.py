@@ -159,8 +159,8 @@ class Stream(Watching):
 
 
 def parts(viewer):
-    """The parts of /stream, each with its head."""
-    viewer.send(b"GET /stream HTTP/1.1\r\nHost: x\r\n\r\n")
+    """The parts of /stream in PNG, each with its head."""
+    viewer.send(b"GET /stream?format=png HTTP/1.1\r\nHost: x\r\n\r\n")
     file, head = viewer.socket.makefile("rb"), {}
     while line := file.readline():
         name, colon, value = line.decode().strip().partition(":")

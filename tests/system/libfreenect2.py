@@ -74,7 +74,7 @@ def until(what, truth, seconds=15):
 
 def online(server):
     """The sequence number of a live picture, 0 for the placeholder."""
-    _, fields, body = get(server, "/snapshot")
+    _, fields, body = get(server, "/snapshot.png")
     need(body.startswith(b"\x89PNG"), "no PNG")
     return int(fields["X-Depthcast-Seq"]) if fields["X-Depthcast-Online"] == "true" else 0
 
