@@ -6,7 +6,6 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::unistd::{Group, User};
 
 use crate::protocol::{PACKET_BYTES, PAGE_MAX};
 use crate::sysfs::{self, Bus, Found, Roots};
@@ -309,14 +308,21 @@ fn permission(found: &Found, opened: Result<(), Errno>) -> Finding {
 /// "root, group plugdev, mode 0660"; numbers for those without a name.
 fn owner_of(node: &Path) -> String {
     let Ok(metadata) = node.metadata() else { return "nobody known".to_owned() };
-    let user = User::from_uid(metadata.uid().into()).ok().flatten().map(|user| user.name);
-    let group = Group::from_gid(metadata.gid().into()).ok().flatten().map(|group| group.name);
+    let list = |path| std::fs::read_to_string(path).unwrap_or_default();
     format!(
         "{}, group {}, mode {:04o}",
-        user.unwrap_or_else(|| metadata.uid().to_string()),
-        group.unwrap_or_else(|| metadata.gid().to_string()),
+        name_in(&list("/etc/passwd"), metadata.uid()),
+        name_in(&list("/etc/group"), metadata.gid()),
         metadata.mode() & 0o7777
     )
+}
+
+/// The name of a number in a list like /etc/passwd, or the number. Not by the C library: one that is linked statically
+/// would load code of another version of itself.
+fn name_in(list: &str, number: u32) -> String {
+    let number = number.to_string();
+    let entry = list.lines().find(|line| line.split(':').nth(2) == Some(&number));
+    entry.and_then(|line| line.split(':').next()).map_or(number.clone(), str::to_owned)
 }
 
 fn owner(found: &Found) -> Finding {

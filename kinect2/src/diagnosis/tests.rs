@@ -156,3 +156,9 @@ fn a_sensor_that_may_be_suspended_is_a_warning() {
     tree.set(2, "power/control", "auto");
     only(&look(&tree, None), Kind::Power, Severity::Warning, "\"auto\"", "echo on > ");
 }
+
+#[test]
+fn owners_are_called_by_name_where_they_have_one() {
+    let list = "root:x:0:0:root:/root:/bin/sh\nbroken\nplugdev:x:46:\n";
+    assert_eq!([0, 46, 4, 7].map(|number| name_in(list, number)), ["root", "plugdev", "4", "7"]);
+}
