@@ -59,34 +59,34 @@ def check_jpeg(head, body):
     """Baseline JFIF whose comment says which frame it is; nothing inside looks like its end."""
     need(body[:4] == b"\xff\xd8\xff\xe0" and body[6:11] == b"JFIF\0", f"no JFIF: {body[:20]!r}")
     need(body[20:22] == b"\xff\xfe", f"no comment behind the JFIF segment: {body[18:30]!r}")
-    comment = body[24:22 + int.from_bytes(body[22:24], "big")].decode("ascii")
-    facts = json.loads(comment)
-    need(facts["seq"] == int(head["X-Depthcast-Seq"]), f"{comment} in frame {head['X-Depthcast-Seq']}")
-    need(f'"captured":{head["X-Timestamp"]},' in comment, f"{comment} captured at {head['X-Timestamp']}")
-    need(str(facts["online"]).lower() == head["X-Depthcast-Online"], f"{comment}, {head['X-Depthcast-Online']}")
-    need(facts["name"] == "camera01" and facts["uid"] == "camera0x11", comment)
-    need((facts["valid"] is not None) == facts["online"], comment)
     need(body.count(b"\xff\xd9") == 1 and body.endswith(b"\xff\xd9"), "an end within the picture")
+    check_text(head, body[24:22 + int.from_bytes(body[22:24], "big")])
     return check_image(head, body, "image/jpeg")
 
 
 def check_png(head, body):
-    """A PNG of the right length that OpenCV decodes to 512x424."""
+    """A PNG whose text says which frame it is."""
+    at = body.index(b"tEXtComment\0")
+    check_text(head, body[at + 12 : at + 4 + int.from_bytes(body[at - 4 : at], "big")])
     return check_image(head, body, "image/png")
 
 
-def check_image(head, body, kind):
-    """A picture of that kind and of the right length and size."""
-    need(head["Content-Type"] == kind, f"Content-Type: {head['Content-Type']}")
-    need(int(head["Content-Length"]) == len(body), f"Content-Length {head['Content-Length']} of {len(body)}")
-    image = cv2.imdecode(np.frombuffer(body, np.uint8), cv2.IMREAD_UNCHANGED)
-    need(image is not None and image.shape[:2] == (424, 512), "OpenCV cannot decode the picture")
-    at = body.index(b"tEXtComment\0")
-    said = json.loads(body[at + 12 : at + 4 + int.from_bytes(body[at - 4 : at], "big")])
+def check_text(head, text):
+    """What a picture says of itself is what is said about it."""
+    said = json.loads(text.decode("ascii"))
     need(said["seq"] == int(head["X-Depthcast-Seq"]), f"the text in the picture says {said}")
     need(f"{said['captured']:.6f}" == head["X-Timestamp"], f"the text in the picture says {said}")
     need(str(said["online"]).lower() == head["X-Depthcast-Online"], f"the text in the picture says {said}")
     need((said["valid"] is not None) == said["online"], f"the text in the picture says {said}")
+    need((said["name"], said["uid"]) == ("camera01", "camera0x11"), f"the text in the picture says {said}")
+
+
+def check_image(head, body, kind):
+    """A picture of that kind and of the right length, which OpenCV decodes to 512x424."""
+    need(head["Content-Type"] == kind, f"Content-Type: {head['Content-Type']}")
+    need(int(head["Content-Length"]) == len(body), f"Content-Length {head['Content-Length']} of {len(body)}")
+    image = cv2.imdecode(np.frombuffer(body, np.uint8), cv2.IMREAD_UNCHANGED)
+    need(image is not None and image.shape[:2] == (424, 512), "OpenCV cannot decode the picture")
     return image
 
 
