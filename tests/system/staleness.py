@@ -52,9 +52,9 @@ class Stream:
             self.more()
         return self.take(at + 4).decode("ascii")
 
-    def start(self):
+    def start(self, query=""):
         """Asks for the stream."""
-        self.socket.sendall(b"GET /stream HTTP/1.1\r\n\r\n")
+        self.socket.sendall(f"GET /stream{query} HTTP/1.1\r\n\r\n".encode())
         self.head()
         need(self.take(len(TAIL) - 2) == TAIL[2:], "no first boundary")
         return self
@@ -68,11 +68,11 @@ class Stream:
 
 
 class Fast(threading.Thread):
-    """Watches the stream as fast as it comes and remembers when each picture was captured."""
+    """Watches the stream as fast as it comes, in PNG, which the Python protocol has too, and remembers when each picture was captured."""
 
     def __init__(self, server):
         super().__init__(daemon=True)
-        self.stream = Stream(("127.0.0.1", server.port)).start()
+        self.stream = Stream(("127.0.0.1", server.port)).start("?format=png")
         self.captured, self.sequence, self.bytes, self.over = {}, [], 0, False
         self.start()
 
