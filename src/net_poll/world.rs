@@ -262,6 +262,13 @@ impl World {
                 self.answer_body(conn, text, request, Status::Ok, JSON);
             }
             Target::Page => self.answer(conn, text, request, Status::Ok, HTML, PAGE_FIELDS, PAGE),
+            Target::PageScript => {
+                self.answer(conn, text, request, Status::Ok, SCRIPT, "", PAGE_SCRIPT);
+            }
+            Target::PageStyle => self.answer(conn, text, request, Status::Ok, STYLE, "", PAGE_STYLE),
+            Target::PageNoScript => {
+                self.answer(conn, text, request, Status::Ok, STYLE, "", PAGE_NO_SCRIPT);
+            }
             Target::State => return Some(Verdict::Account(Account::State)),
             Target::Metrics => return Some(Verdict::Account(Account::Metrics)),
             Target::Healthz => self.answer(conn, text, request, Status::Ok, PLAIN, "", b"ok\n"),
@@ -718,8 +725,13 @@ const READ: usize = 4096;
 const PLAIN: &str = "text/plain; charset=utf-8";
 const HTML: &str = "text/html; charset=utf-8";
 pub(super) const JSON: &str = "application/json";
-/// The viewer page, complete in itself.
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+const STYLE: &str = "text/css; charset=utf-8";
+/// The viewer page, and what belongs to it; nothing else is loaded.
 const PAGE: &[u8] = include_bytes!("../../web/index.html");
-/// The page may load nothing but what this server has.
-const PAGE_FIELDS: &str = "Content-Security-Policy: default-src 'none'; script-src 'unsafe-inline'; \
-style-src 'unsafe-inline'; img-src 'self' blob: data:; connect-src 'self'\r\n";
+const PAGE_SCRIPT: &[u8] = include_bytes!("../../web/page.js");
+const PAGE_STYLE: &[u8] = include_bytes!("../../web/page.css");
+const PAGE_NO_SCRIPT: &[u8] = include_bytes!("../../web/noscript.css");
+/// The page may load nothing but what this server has, and runs no code that stands in it.
+const PAGE_FIELDS: &str = "Content-Security-Policy: default-src 'none'; script-src 'self'; style-src 'self'; \
+img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'\r\n";

@@ -15,6 +15,12 @@ use crate::proto::websocket::Accept;
 pub enum Target {
     /// The viewer page.
     Page,
+    /// What belongs to it.
+    PageScript,
+    /// What belongs to it.
+    PageStyle,
+    /// What belongs to it, for browsers that run no script.
+    PageNoScript,
     /// The picture stream.
     Stream(Image),
     /// The newest picture.
@@ -417,6 +423,9 @@ fn target(path: &str, query: &str) -> Target {
             Some(_) => Target::Refused(Status::NotFound, "the only actions are stream and snapshot"),
             None => Target::Page,
         },
+        "/page.js" => Target::PageScript,
+        "/page.css" => Target::PageStyle,
+        "/noscript.css" => Target::PageNoScript,
         "/stream" => picture(Target::Stream),
         "/snapshot" => picture(Target::Snapshot),
         "/snapshot.jpg" => Target::Snapshot(Image::Jpeg),

@@ -19,15 +19,17 @@ again() {
     return 1
 }
 
-# need PROGRAM PACKAGE: installs the distribution's package if the program is not there.
+# need PROGRAM PACKAGE...: installs the distribution's packages if the program is not there.
 need() {
-    command -v "$1" >/dev/null && return
-    say "installing $2 for $1"
+    local program=$1
+    shift
+    command -v "$program" >/dev/null && return
+    say "installing $* for $program"
     local root=()
     [ "$(id -u)" = 0 ] || root=(sudo)
-    again "${root[@]}" apt-get -qq update || die "cannot read the package lists; install $2 by hand"
-    again "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "$2" \
-        >"$OUT/apt.log" 2>&1 || die "cannot install $2, see $OUT/apt.log"
+    again "${root[@]}" apt-get -qq update || die "cannot read the package lists; install $* by hand"
+    again "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "$@" \
+        >"$OUT/apt.log" 2>&1 || die "cannot install $*, see $OUT/apt.log"
 }
 
 # The pairs that the Python protocol is tried with; `window` can open windows, the others need no display.
@@ -36,6 +38,8 @@ requirements() {
     old) echo 'numpy==1.26.* opencv-python-headless==4.11.*' ;;
     new) echo 'numpy>=2 opencv-python-headless==5.*' ;;
     window) echo 'numpy==1.26.* opencv-python==4.11.*' ;;
+    browser) echo 'playwright==1.*' ;;
+    clients) echo 'numpy==1.26.* opencv-python-headless==4.11.* playwright==1.* websockets==15.*' ;;
     *) die "no such environment: $1" ;;
     esac
 }
