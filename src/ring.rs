@@ -20,6 +20,8 @@
 //! viewer that becomes ready shares the newest frame that others already hold, if it has not had that one. When
 //! none is left, [`Ring::acquire`] names the oldest slot, and the loop closes the viewers on it.
 
+use memmap2::MmapMut;
+
 use crate::limits::RING_SLOTS;
 use crate::source::{PIXELS, Stamp};
 
@@ -90,7 +92,7 @@ impl Form {
 /// Room for one representation, and whether it has been made.
 #[derive(Debug)]
 pub struct Made {
-    room: Box<[u8]>,
+    room: MmapMut,
     len: usize,
     /// False until the bytes belong to the frame that the slot now holds.
     ready: bool,
@@ -98,8 +100,10 @@ pub struct Made {
 
 impl Made {
     fn with_room(bytes: usize) -> Self {
-        // Zeroed memory comes from the system untouched: nothing is resident yet.
-        Self { room: vec![0; bytes].into_boxed_slice(), len: 0, ready: false }
+        // From the kernel itself, so that nothing is resident yet: an allocator that has been given memory back may take
+        // room from there, and has to write zeros to all of it.
+        let room = MmapMut::map_anon(bytes).expect("address space for the ring");
+        Self { room, len: 0, ready: false }
     }
 
     /// The bytes, once made.
