@@ -27,7 +27,11 @@ need() {
     say "installing $* for $program"
     local root=()
     [ "$(id -u)" = 0 ] || root=(sudo)
-    again "${root[@]}" apt-get -qq update || die "cannot read the package lists; install $* by hand"
+    # The lists are read once an hour, not once a package.
+    if [ -z "$(find "$OUT/apt-updated" -mmin -60 2>/dev/null)" ]; then
+        again "${root[@]}" apt-get -qq update || die "cannot read the package lists; install $* by hand"
+        touch "$OUT/apt-updated"
+    fi
     again "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "$@" \
         >"$OUT/apt.log" 2>&1 || die "cannot install $*, see $OUT/apt.log"
 }
