@@ -39,7 +39,7 @@ export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER=qemu-aarch64-static
 
 # qemu is some ten times slower than the machine: fewer stories of the
 # simulation than the 256, and fewer frames without an allocation than the 300, of an ordinary run.
-export DEPTHCAST_SEEDS=${DEPTHCAST_SEEDS:-24} DEPTHCAST_FRAMES=${DEPTHCAST_FRAMES:-60}
+export DEPTHCAST_SEEDS=${DEPTHCAST_SEEDS:-12} DEPTHCAST_FRAMES=${DEPTHCAST_FRAMES:-60}
 
 "$RUSTC" --version
 begun=$SECONDS
