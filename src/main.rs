@@ -111,7 +111,7 @@ fn run(command: &Command) -> Result<(), Failure> {
     }
     let how = if inherited.is_empty() { "" } else { " (inherited: `listen` does not count)" };
     let notifier = Notifier::from_env();
-    let server = Server::with_sockets(inherited, settings, feed, renderer, Some(signals), notifier, now);
+    let server = Server::new(inherited, settings, feed, renderer, Some(signals), notifier, now);
     let mut server = server.map_err(|e| cannot_start(&e))?;
     for address in server.addresses() {
         log::info!("listening on {address}{how}");

@@ -133,24 +133,11 @@ pub struct Server {
 impl Server {
     /// Binds the listeners and allocates everything: nothing is allocated after this.
     ///
+    /// * `inherited`: sockets that listen already, which stand in for [`Settings::listen`] unless there are none.
+    ///
     /// # Errors
     /// [`StartError`] if an address is taken or the system refuses.
     pub fn new(
-        settings: Settings,
-        feed: Feed,
-        renderer: Renderer,
-        signals: Option<Signals>,
-        notifier: Notifier,
-        now: Now,
-    ) -> Result<Self, StartError> {
-        Self::with_sockets(Vec::new(), settings, feed, renderer, signals, notifier, now)
-    }
-
-    /// The same with sockets that listen already, which stand in for [`Settings::listen`] unless there are none.
-    ///
-    /// # Errors
-    /// As [`Server::new`].
-    pub fn with_sockets(
         inherited: Vec<Inherited>,
         settings: Settings,
         feed: Feed,

@@ -178,7 +178,7 @@ impl Renderer {
                 assert_eq!(slot.picture, Picture::Depth, "a placeholder has no depth");
                 self.made.raw += 1;
                 let Slot { depth, raw, .. } = slot;
-                // A copy, as nearly all processors would not need: some 20 us, once a frame, and only if wanted.
+                // A copy that a little-endian processor would not need: made once a frame, and only if wanted.
                 raw.make(|out| {
                     for (bytes, mm) in out.chunks_exact_mut(2).zip(depth.iter()) {
                         bytes.copy_from_slice(&mm.to_le_bytes());

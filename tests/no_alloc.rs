@@ -190,7 +190,7 @@ fn serve(form: pickle::Form, source: impl FnOnce(Now) -> Source) {
         allow: Vec::new(),
         rules: Rules::default(),
     };
-    let mut server = Server::new(settings, feed, renderer, None, notifier, now).expect("started");
+    let mut server = Server::new(Vec::new(), settings, feed, renderer, None, notifier, now).expect("started");
     let Some(Address::Tcp(address)) = server.addresses().next() else { panic!("no address") };
     let server = thread::spawn(move || server.run(&clock).expect("ran"));
     let others = [

@@ -79,7 +79,8 @@ impl Story {
             rules: Rules::default(),
         };
         let feed = Feed::new(source, fps, faults, now);
-        let server = Server::new(settings, feed, renderer, None, Notifier::default(), now).expect("started");
+        let server = Server::new(Vec::new(), settings, feed, renderer, None, Notifier::default(), now)
+            .expect("started");
         Self { random, server, socket, now, viewers: Vec::new(), pictures: 0 }
     }
 

@@ -56,7 +56,8 @@ impl Rig {
             rules: Rules::default(),
         };
         change(&mut settings);
-        let server = Server::new(settings, feed, renderer, None, Notifier::default(), now).expect("started");
+        let server = Server::new(Vec::new(), settings, feed, renderer, None, Notifier::default(), now)
+            .expect("started");
         let Some(Address::Tcp(address)) = server.addresses().next() else { panic!("no address") };
         Self { server, now, port: address.port() }
     }
