@@ -31,6 +31,13 @@ pub const REQUEST_FIELDS_MAX: usize = 64;
 /// Longest response head, its extra fields included.
 pub const RESPONSE_HEAD_MAX: usize = 1536;
 
+/// Longest body that stands in a connection's own room, behind its head; longer ones are written elsewhere and lent to it.
+pub const SHORT_ANSWER_MAX: usize = 512;
+
+/// Long answers (`/state`, `/metrics`, the state for WebSockets) that may be on their way at once: one for each connection
+/// of the lobby, and the newest state. One more is answered 503; a WebSocket waits.
+pub const LONG_ANSWERS: usize = LOBBY + 1;
+
 /// Bytes that a message of a WebSocket viewer may have, all its fragments together; a longer one is answered 1009.
 pub const WS_MESSAGE_MAX: usize = 4096;
 

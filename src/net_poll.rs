@@ -22,6 +22,9 @@ mod world;
 // One connection.
 mod conn;
 
+// Room for long answers.
+mod rooms;
+
 // What viewers need to know.
 mod describe;
 
@@ -33,13 +36,14 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
 use self::conn::{Conn, Phase, Text};
+use self::rooms::{Rooms, long_text};
 use self::socket::Listener;
 use self::world::{Account, JSON, Reason, Verdict, World, millis};
 use crate::access::{Failures, Rules};
 use crate::clock::{Clock, Now};
 use crate::limits::{
-    ACCEPT_PAUSE, ACCEPTS_PER_TURN, CAMERA_TEXT_MAX, LOBBY, PLACEHOLDER_EVERY, RESPONSE_HEAD_MAX,
-    SENSOR_STOP, VIEWERS_LIMIT, WARN_EVERY,
+    ACCEPT_PAUSE, ACCEPTS_PER_TURN, CAMERA_TEXT_MAX, LOBBY, LONG_ANSWERS, PLACEHOLDER_EVERY,
+    RESPONSE_HEAD_MAX, SENSOR_STOP, SHORT_ANSWER_MAX, VIEWERS_LIMIT, WARN_EVERY,
 };
 use crate::metrics::exposition::{self, Connected, Process};
 use crate::metrics::{self, Counters, Rate, Timings, Viewer};
@@ -173,7 +177,7 @@ impl Server {
         let places = settings.viewers_max.clamp(1, VIEWERS_LIMIT) + LOBBY;
         // Texts may change while serving, the room may not.
         let body = metrics::state_bound(settings.viewers_max, 4 * CAMERA_TEXT_MAX).max(exposition::BOUND);
-        let text = RESPONSE_HEAD_MAX + body;
+        let text = RESPONSE_HEAD_MAX + SHORT_ANSWER_MAX;
         let entry = || Entry { generation: 0, conn: None, text: Text::with_room(text) };
         let nominal = if feed.fps() == 0 { NOMINAL_FPS } else { feed.fps() };
         Ok(Self {
@@ -202,7 +206,9 @@ impl Server {
                 failures: Failures::default(),
                 state: 0,
                 reason: Reason::new(),
-                body: Text::with_room(body),
+                body: long_text(body),
+                rooms: Rooms::new(LONG_ANSWERS, body),
+                told: None,
             },
             busy: true,
             accept_after: Duration::ZERO,
@@ -218,8 +224,10 @@ impl Server {
 
     /// Bytes of address space set aside for frames and connections; touched only as they are used.
     pub fn room(&self) -> (usize, usize) {
+        let world = &self.world;
         let per_entry = size_of::<Entry>() + self.entries.first().map_or(0, |e| e.text.room());
-        (self.world.ring.room(), per_entry * self.entries.len())
+        let answers = world.body.room() + world.rooms.room();
+        (world.ring.room(), per_entry * self.entries.len() + answers)
     }
 
     /// Serves until told to stop.
@@ -666,9 +674,7 @@ impl Server {
         let entry = &mut self.entries[place];
         let Some(mut conn) = entry.conn.take() else { return };
         entry.generation = entry.generation.wrapping_add(1);
-        if let Some(pin) = conn.out.take_pin() {
-            self.world.ring.release(pin);
-        }
+        conn.out.end(&mut self.world.ring, &mut self.world.rooms);
         self.world.viewers -= usize::from(conn.is_viewer());
         // A socket that cannot be deregistered is dropped all the same, which does it.
         let _ = conn.stream.deregister(self.poll.registry());

@@ -2,8 +2,10 @@
 
 use std::fmt;
 use std::io::{self, IoSlice, Read, Write};
+use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
+use super::rooms::{Lent, Rooms};
 use super::socket::Stream;
 use crate::clock::Now;
 use crate::limits::{DRAINED, FIRST_BYTE, GATE_EVERY, KEEP_ALIVE, REQUEST_TIME};
@@ -189,13 +191,13 @@ impl Conn {
     }
 
     /// Sends what is pending until it has left or the kernel takes no more, and says how many bytes that were.
-    pub(super) fn write(&mut self, text: &Text, ring: &Ring, now: Duration) -> (Put, usize) {
+    pub(super) fn write(&mut self, text: &Text, ring: &Ring, rooms: &Rooms, now: Duration) -> (Put, usize) {
         let mut total = 0;
         while self.out.is_pending() {
             if !self.writable {
                 return (Put::Blocked, total);
             }
-            match self.out.write_once(&mut self.stream, text, ring) {
+            match self.out.write_once(&mut self.stream, text, ring, rooms) {
                 Ok(0) => return (Put::Failed, total),
                 Ok(n) => {
                     self.progress = now;
@@ -235,6 +237,8 @@ pub(super) enum Body {
     Fixed(&'static [u8]),
     /// One representation of a pinned frame.
     Slot(Pin, Form),
+    /// A long answer in a room that is lent for it.
+    Room(Lent),
 }
 
 impl Out {
@@ -244,11 +248,12 @@ impl Out {
             Body::None => 0,
             Body::Fixed(bytes) => bytes.len(),
             Body::Slot(pin, form) => slot_bytes(ring, pin, *form).len(),
+            Body::Room(lent) => lent.len(),
         };
         *self = Out { text, body, tail, sent: 0, total: text + body_len + tail.len() };
     }
 
-    /// Whether a message was begun and [`Out::take_pin`] has not ended it.
+    /// Whether a message was begun and [`Out::end`] has not ended it.
     pub(super) fn is_begun(&self) -> bool {
         self.total > 0
     }
@@ -262,7 +267,7 @@ impl Out {
     pub(super) fn picture(&self) -> Option<(&Pin, Form)> {
         match &self.body {
             Body::Slot(pin, form) => Some((pin, *form)),
-            Body::None | Body::Fixed(_) => None,
+            Body::None | Body::Fixed(_) | Body::Room(_) => None,
         }
     }
 
@@ -270,24 +275,32 @@ impl Out {
     pub(super) fn pin(&self) -> Option<&Pin> {
         match &self.body {
             Body::Slot(pin, _) => Some(pin),
-            Body::None | Body::Fixed(_) => None,
+            Body::None | Body::Fixed(_) | Body::Room(_) => None,
         }
     }
 
-    /// Ends the message, sent or not, and gives back the pin it held.
-    pub(super) fn take_pin(&mut self) -> Option<Pin> {
+    /// Ends the message, sent or not, and gives back what it held.
+    pub(super) fn end(&mut self, ring: &mut Ring, rooms: &mut Rooms) {
         match std::mem::take(self).body {
-            Body::Slot(pin, _) => Some(pin),
-            Body::None | Body::Fixed(_) => None,
+            Body::Slot(pin, _) => ring.release(pin),
+            Body::Room(lent) => rooms.give_back(lent),
+            Body::None | Body::Fixed(_) => {}
         }
     }
 
-    fn write_once(&mut self, stream: &mut Stream, text: &Text, ring: &Ring) -> io::Result<usize> {
+    fn write_once(
+        &mut self,
+        stream: &mut Stream,
+        text: &Text,
+        ring: &Ring,
+        rooms: &Rooms,
+    ) -> io::Result<usize> {
         let text = &text.bytes()[..self.text];
         let body = match &self.body {
             Body::None => &[][..],
             Body::Fixed(bytes) => bytes,
             Body::Slot(pin, form) => slot_bytes(ring, pin, *form),
+            Body::Room(lent) => rooms.bytes(lent),
         };
         // Usually nothing of the text is left after the first write, or there was none: then one plain slice goes.
         let mut skip = self.sent;
@@ -309,30 +322,24 @@ fn slot_bytes<'a>(ring: &'a Ring, pin: &Pin, form: Form) -> &'a [u8] {
 
 /// Text of bounded length in memory that is set aside once.
 #[derive(Debug, Default)]
-pub(super) struct Text {
-    room: Box<[u8]>,
+pub(super) struct Text<R = Box<[u8]>> {
+    room: R,
     len: usize,
 }
 
 impl Text {
     pub(super) fn with_room(bytes: usize) -> Self {
-        Self { room: vec![0; bytes].into_boxed_slice(), len: 0 }
+        Self::new(vec![0; bytes].into_boxed_slice())
+    }
+}
+
+impl<R: DerefMut<Target = [u8]>> Text<R> {
+    pub(super) fn new(room: R) -> Self {
+        Self { room, len: 0 }
     }
 
     pub(super) fn clear(&mut self) {
         self.len = 0;
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.len
-    }
-
-    pub(super) fn room(&self) -> usize {
-        self.room.len()
-    }
-
-    pub(super) fn bytes(&self) -> &[u8] {
-        &self.room[..self.len]
     }
 
     /// Appends bytes, all or none.
@@ -344,7 +351,21 @@ impl Text {
     }
 }
 
-impl fmt::Write for Text {
+impl<R: Deref<Target = [u8]>> Text<R> {
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(super) fn room(&self) -> usize {
+        self.room.len()
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.room[..self.len]
+    }
+}
+
+impl<R: DerefMut<Target = [u8]>> fmt::Write for Text<R> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         self.write_bytes(text.as_bytes())
     }

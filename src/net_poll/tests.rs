@@ -396,6 +396,99 @@ fn one_viewer_too_many_is_refused_and_told() {
     assert!(rig.message(&mut next).len() > pickle::HEADER_LEN, "places are free again");
 }
 
+/// Asks for `/state` so often that the answers fill what the kernel keeps for a viewer that does not read.
+fn greedy(rig: &Rig) -> TcpStream {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+    socket.set_recv_buffer_size(4096).expect("set");
+    socket.connect(&std::net::SocketAddr::from(([127, 0, 0, 1], rig.port)).into()).expect("connected");
+    let mut stream = TcpStream::from(socket);
+    stream.set_read_timeout(Some(Duration::from_millis(1))).expect("set");
+    stream.write_all(&STATE.repeat(GREED)).expect("written");
+    stream
+}
+
+const STATE: &[u8] = b"GET /state HTTP/1.1\r\n\r\n";
+const GREED: usize = 300;
+
+/// The JSON of each whole answer.
+fn answers_of(mut heard: &[u8]) -> Vec<serde_json::Value> {
+    let mut answers = Vec::new();
+    while let Some(end) = heard.windows(4).position(|w| w == b"\r\n\r\n") {
+        let head = String::from_utf8_lossy(&heard[..end]);
+        assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+        let length = head.lines().find_map(|l| l.strip_prefix("Content-Length: ")).expect("a length");
+        let length: usize = length.parse().expect("a number");
+        let Some(body) = heard.get(end + 4..end + 4 + length) else { break };
+        answers.push(serde_json::from_slice(body).expect("JSON, and of one answer"));
+        heard = &heard[end + 4 + length..];
+    }
+    answers
+}
+
+#[test]
+fn long_answers_share_a_few_rooms_and_the_one_too_many_is_told() {
+    let mut rig = Rig::new(10, "");
+    rig.server.world.rooms = Rooms::new(2, rig.server.world.body.room());
+    let mut slow = [greedy(&rig), greedy(&rig)];
+    rig.settle();
+    assert_eq!(rig.server.world.rooms.free(), 0, "both wait with an answer half sent");
+    let refused = rig.response("GET /metrics HTTP/1.0\r\n\r\n");
+    assert!(refused.starts_with("HTTP/1.1 503 ") && refused.contains("too many answers"), "{refused}");
+    assert!(refused.contains("\r\nRetry-After: 1\r\n"), "{refused}");
+    assert!(
+        rig.response("GET /readyz HTTP/1.0\r\n\r\n").ends_with("\r\n\r\nready\n"),
+        "short ones need none"
+    );
+    let (mut viewer, heard) = rig.web_socket();
+    assert!(!frames_of(&heard).0.iter().any(|f| f.0 == 0x81), "the state has no room yet");
+
+    // What waited is whole, whatever others were told meanwhile.
+    for slow in &mut slow {
+        let (heard, closed) = rig.hear(slow, |heard| answers_of(heard).len() == GREED);
+        let answers = answers_of(&heard);
+        assert_eq!((answers.len(), closed), (GREED, false));
+        assert!(answers.iter().all(|a| a["ok"] == true));
+    }
+    rig.pass(Duration::from_millis(20));
+    let heard = rig.hear(&mut viewer, |_| false).0;
+    assert_eq!(frames_of(&heard).0.iter().filter(|f| f.0 == 0x81).count(), 1, "now the state has");
+    assert!(rig.response("GET /metrics HTTP/1.0\r\n\r\n").starts_with("HTTP/1.1 200 "));
+
+    // Those who vanish in the middle hold nothing.
+    let vanishing = greedy(&rig);
+    rig.settle();
+    assert_eq!(rig.server.world.rooms.free(), 0, "one is being sent, one is the state for the next viewer");
+    drop(vanishing);
+    rig.settle();
+    assert_eq!(rig.server.world.rooms.free(), 1);
+}
+
+#[test]
+fn what_web_sockets_are_told_is_written_once() {
+    let mut rig = Rig::new(10, "");
+    rig.settle();
+    let free = rig.server.world.rooms.free();
+    let states: Vec<_> = (0..4)
+        .map(|_| {
+            let (viewer, heard) = rig.web_socket();
+            let (frames, _) = frames_of(&heard);
+            assert_eq!(rig.server.world.rooms.free(), free - 1);
+            (viewer, frames[0].clone())
+        })
+        .collect();
+    assert!(states.iter().all(|(_, state)| *state == states[0].1 && state.0 == 0x81));
+}
+
+#[test]
+fn a_place_for_a_viewer_costs_little_and_a_thousand_are_no_matter() {
+    let room = |viewers| Rig::with(10, "", |s| s.viewers_max = viewers).server.room().1;
+    let (few, many) = (room(100), room(1100));
+    let per_viewer = (many - few) / 1000;
+    // Most of it is the longest request head that a connection may send before it is a viewer.
+    assert!(per_viewer < 18 * 1024, "{per_viewer} bytes of address space a viewer");
+    assert!(many < 20 << 20, "{many} bytes of address space");
+}
+
 #[test]
 fn silent_connections_make_room_for_others() {
     let mut rig = Rig::new(10, "");

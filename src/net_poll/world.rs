@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 use super::Settings;
 use super::conn::{Body, Conn, Got, Phase, Put, Text};
 use super::describe;
+use super::rooms::{Lent, LongText, Rooms};
 use crate::access::{Claim, Failures, Rules};
 use crate::clock::Now;
-use crate::limits::{DRAIN_TIME, OWED_MAX, READY_WITHIN, STEPS_PER_TURN};
+use crate::limits::{DRAIN_TIME, GATE_EVERY, OWED_MAX, READY_WITHIN, SHORT_ANSWER_MAX, STEPS_PER_TURN};
 use crate::metrics::{Counters, Json, Rate, Timings};
 use crate::proto::http::{self, Depth, Image, PictureFacts, Status, Target};
 use crate::proto::websocket::{self, DepthHead, Opcode, frame_head};
@@ -51,7 +52,11 @@ pub(super) struct World {
     /// Why there is no picture; empty while there is one.
     pub(super) reason: Reason,
     /// A body while it is written, before its length is known.
-    pub(super) body: Text,
+    pub(super) body: LongText,
+    /// Where bodies stay that are too long for a connection's own text.
+    pub(super) rooms: Rooms,
+    /// What viewers of the WebSocket are told of the state, and which state that is.
+    pub(super) told: Option<(u64, Lent)>,
 }
 
 impl World {
@@ -62,7 +67,7 @@ impl World {
         conn.wake = None;
         for _ in 0..STEPS_PER_TURN {
             if conn.out.is_begun() {
-                let (put, bytes) = conn.write(text, &self.ring, now.mono);
+                let (put, bytes) = conn.write(text, &self.ring, &self.rooms, now.mono);
                 self.counters.bytes += bytes as u64;
                 match put {
                     Put::All => self.sent(conn, now),
@@ -111,9 +116,7 @@ impl World {
                 self.timings.age.observe(now.since(slot.stamp.captured));
             }
         }
-        if let Some(pin) = conn.out.take_pin() {
-            self.ring.release(pin);
-        }
+        conn.out.end(&mut self.ring, &mut self.rooms);
         match &mut conn.phase {
             Phase::Legacy(machine) => machine.sent(),
             Phase::Http(machine) => {
@@ -402,7 +405,7 @@ impl World {
             Got::Nothing => {}
         }
         let next = machine.next(self.state, now.mono);
-        if next != websocket::Next::Depth {
+        if !matches!(next, websocket::Next::Depth | websocket::Next::State) {
             machine.begun(next, self.state, now.mono);
         }
         text.clear();
@@ -414,17 +417,40 @@ impl World {
                 let code = code.map(|code| code.number().to_be_bytes());
                 frame(text, Opcode::Close, code.as_ref().map_or(b"", |code| code))
             }
-            websocket::Next::State => {
-                self.body.clear();
-                let whole = self.write_shown();
-                debug_assert!(whole.is_ok(), "state_bound is too small for what viewers are told");
-                frame(text, Opcode::Text, self.body.bytes())
-            }
+            websocket::Next::State => return self.websocket_state(conn, text, now),
             websocket::Next::Depth => return self.websocket_depth(conn, text, now),
             websocket::Next::End(close) => return Some(Verdict::Close(close)),
         };
         debug_assert!(written.is_ok(), "a connection's text is too small");
         conn.out.begin(text.len(), Body::None, b"", &self.ring);
+        None
+    }
+
+    /// Begins a message with the state, which is written once for all who are told it.
+    fn websocket_state(&mut self, conn: &mut Conn, text: &mut Text, now: Now) -> Option<Verdict> {
+        if self.told.as_ref().is_none_or(|(state, _)| *state != self.state) {
+            self.body.clear();
+            let whole = self.write_shown();
+            debug_assert!(whole.is_ok(), "state_bound is too small for what viewers are told");
+            if let Some((_, old)) = self.told.take() {
+                self.rooms.give_back(old);
+            }
+            self.told = self.rooms.keep(&mut self.body).map(|lent| (self.state, lent));
+        }
+        let Phase::WebSocket(machine) = &mut conn.phase else {
+            return None;
+        };
+        let Some((_, told)) = &self.told else {
+            // All rooms are lent, to peers that read slowly: soon one of them is free, or its peer is given up.
+            conn.wake = Some(now.mono + GATE_EVERY);
+            return Some(Verdict::Idle);
+        };
+        machine.begun(websocket::Next::State, self.state, now.mono);
+        let lent = self.rooms.share(told);
+        text.clear();
+        let written = text.write_bytes(&frame_head(Opcode::Text, lent.len()));
+        debug_assert!(written.is_ok(), "a connection's text is too small");
+        conn.out.begin(text.len(), Body::Room(lent), b"", &self.ring);
         None
     }
 
@@ -462,7 +488,7 @@ impl World {
     fn length(&self, body: &Body) -> usize {
         match body {
             Body::Slot(pin, form) => self.ring.slot(pin).bytes(*form).map_or(0, <[u8]>::len),
-            Body::None | Body::Fixed(_) => 0,
+            Body::None | Body::Fixed(_) | Body::Room(_) => 0,
         }
     }
 
@@ -556,16 +582,23 @@ impl World {
         status: Status,
         content_type: &str,
     ) {
+        let length = self.body.len();
+        let mut body = Body::None;
+        if length > SHORT_ANSWER_MAX && !request.head_only {
+            let Some(lent) = self.rooms.keep(&mut self.body) else {
+                return self.unavailable(conn, text, request, "too many answers are still on their way");
+            };
+            body = Body::Room(lent);
+        }
         text.clear();
         let retry = if status == Status::Unavailable { "Retry-After: 1\r\n" } else { "" };
-        let length = self.body.len();
         let fields = format_args!("{}{retry}", Cors(&self.settings.rules));
         let mut written = http::write_head(text, status, content_type, length, request.keep_alive, fields);
-        if !request.head_only {
+        if !request.head_only && matches!(body, Body::None) {
             written = written.and_then(|()| text.write_bytes(self.body.bytes()));
         }
         debug_assert!(written.is_ok(), "a connection's text is too small");
-        conn.out.begin(text.len(), Body::None, b"", &self.ring);
+        conn.out.begin(text.len(), body, b"", &self.ring);
     }
 
     fn unavailable(&mut self, conn: &mut Conn, text: &mut Text, request: http::Request, why: &str) {
@@ -581,7 +614,7 @@ impl World {
         why: &str,
     ) {
         self.body.clear();
-        // Reasons are short constants; the room is for a whole /state.
+        // Reasons are short constants, well below SHORT_ANSWER_MAX; the room is for a whole /state.
         let _ = writeln!(self.body, "{}: {why}", status.line());
         self.answer_body(conn, text, request, status, PLAIN);
     }
