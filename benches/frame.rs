@@ -75,7 +75,7 @@ fn repeat(stage: &str, times: usize) {
     for _ in 0..times {
         for (depth, index, png) in &frames {
             match stage {
-                "colormap" => table.map(depth, &mut mapped),
+                "colormap" => length = table.map(depth, &mut mapped),
                 "png" => length = encoder.indexed(index, &JET, "", &mut room),
                 "depth_png" => length = encoder.depth(depth, "", &mut room),
                 "pickle" => length = pickle::message(pickle::Form::Protocol0, &text, png, &mut room),

@@ -3,7 +3,7 @@
 //! This is the one place that knows the chain depth → index → PNG or JPEG → message; the stages themselves see slices only.
 
 use crate::camera::{Camera, LocalClock, TextFacts, text_block};
-use crate::colormap::{JET, Range, Table};
+use crate::colormap::{self, JET, Range, Table};
 use crate::encode::{jpeg, metadata, png, rvl};
 use crate::placeholder;
 use crate::proto::pickle;
@@ -133,9 +133,9 @@ impl Renderer {
             Form::Index => {
                 assert_eq!(slot.picture, Picture::Depth, "a placeholder is drawn when it is published");
                 self.made.index += 1;
-                let Slot { depth, index, stamp, .. } = slot;
+                let Slot { depth, index, stamp, measured, .. } = slot;
                 index.make(|out| {
-                    self.table.map(depth, out);
+                    *measured = Some(self.table.map(depth, out));
                     if self.view.has_overlay() {
                         self.view.overlay(out, stamp.seq, &self.dashes(stamp.captured.wall_us));
                     }
@@ -202,9 +202,11 @@ impl Renderer {
     }
 
     /// What a picture says about itself.
-    fn metadata(&self, slot: &Slot) -> heapless::String<{ metadata::METADATA_MAX }> {
+    fn metadata(&self, slot: &mut Slot) -> heapless::String<{ metadata::METADATA_MAX }> {
+        let Slot { depth, measured, .. } = slot;
         let valid = match slot.picture {
-            Picture::Depth => Some((measured(&slot.depth), slot.depth.len())),
+            // Mapping has counted; a 16-bit PNG may be wanted without a picture in colours.
+            Picture::Depth => Some((*measured.get_or_insert_with(|| colormap::measured(depth)), depth.len())),
             Picture::Placeholder => None,
         };
         let metadata = metadata::Metadata {
@@ -256,10 +258,4 @@ fn palette(picture: Picture) -> &'static [u8; 768] {
         Picture::Depth => &JET,
         Picture::Placeholder => &placeholder::PALETTE,
     }
-}
-
-/// Pixels with a depth, counted in lanes as narrow as the pixels, so that vector instructions take many at once.
-fn measured(depth: &[u16]) -> usize {
-    let part = |part: &[u16]| usize::from(part.iter().map(|&mm| u16::from(mm != 0)).sum::<u16>());
-    depth.chunks(1 << 15).map(part).sum()
 }

@@ -135,6 +135,8 @@ pub struct Slot {
     pub picture: Picture,
     /// Millimetres, row-major, 424 rows of 512; 0 means no return.
     pub depth: Box<[u16]>,
+    /// Pixels of `depth` that are not 0, once somebody has counted them.
+    pub measured: Option<usize>,
     /// [`Form::Index`].
     pub index: Made,
     /// [`Form::Png`].
@@ -177,6 +179,7 @@ impl Slot {
             stamp: Stamp::default(),
             picture: Picture::Depth,
             depth: vec![0; PIXELS].into_boxed_slice(),
+            measured: None,
             index: Made::with_room(PIXELS),
             png: Made::with_room(room.png),
             jpeg: Made::with_room(room.jpeg),
@@ -216,6 +219,7 @@ impl Slot {
         for made in [index, png, jpeg, protocol0, compact, depth_png, rvl, raw] {
             made.ready = false;
         }
+        self.measured = None;
     }
 
     /// Bytes of address space one slot takes.
