@@ -21,6 +21,7 @@ use crate::limits::{FPS_MAX, LISTENERS_MAX, SERIAL_MAX, STALL_DEFAULT, VIEWERS_D
 use crate::net_poll::Address;
 use crate::peer::{Network, THIS_MACHINE};
 use crate::proto::pickle;
+use crate::proto::query::Tag;
 use crate::source::fault::{Fault, Plan};
 use crate::source::life::Pipeline;
 use crate::source::{LIBFREENECT2, NOMINAL_FPS, kinect};
@@ -347,6 +348,8 @@ pub struct Config {
     pub shutdown_from: Vec<Network>,
     /// What HTTP requests are held against.
     pub rules: Rules,
+    /// Name of this server among others on one host.
+    pub instance: Tag,
     /// How a sensor is driven; its values fit together.
     pub kinect: kinect::Settings,
     /// Who makes the depth behind libfreenect2.
@@ -450,6 +453,7 @@ impl Config {
                 allow_origin: file.allow_origin,
                 names: file.names.unwrap_or_default(),
             },
+            instance: file.instance.unwrap_or(Tag::NONE),
             kinect,
             pipeline: file.pipeline.unwrap_or_default(),
             roots: options.roots.roots(),
@@ -475,6 +479,7 @@ impl Config {
             pickle,
             shutdown_from,
             rules,
+            instance,
             kinect,
             pipeline,
             roots: _,
@@ -501,6 +506,7 @@ impl Config {
             ("http.tokens", rules.tokens != new.rules.tokens),
             ("http.allow_origin", rules.allow_origin != new.rules.allow_origin),
             ("http.names", rules.names != new.rules.names),
+            ("http.instance", *instance != new.instance),
             ("kinect.min_mm", kinect.min_mm != new.kinect.min_mm),
             ("kinect.max_mm", kinect.max_mm != new.kinect.max_mm),
             ("kinect.bilateral", kinect.bilateral != new.kinect.bilateral),
@@ -540,6 +546,7 @@ impl Config {
             shutdown_from: self.shutdown_from.clone(),
             allow: self.allow.clone(),
             rules: self.rules.clone(),
+            instance: self.instance,
         }
     }
 }
@@ -577,6 +584,7 @@ impl fmt::Display for Config {
         let origin = self.rules.allow_origin.as_ref().map(ToString::to_string).unwrap_or_default();
         writeln!(f, "http.allow_origin = {}", Quoted(&origin))?;
         writeln!(f, "http.names = {}", List(&self.rules.names))?;
+        writeln!(f, "http.instance = {}", Quoted(self.instance.as_str()))?;
         writeln!(f, "overlay = {}", view.overlay)?;
         writeln!(f, "kinect.packets = {}", kinect.packets)?;
         writeln!(f, "kinect.transfers = {}", kinect.transfers)?;

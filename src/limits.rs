@@ -28,6 +28,9 @@ pub const REQUEST_HEAD_MAX: usize = 8192;
 /// Most header fields in a request; more are answered 431.
 pub const REQUEST_FIELDS_MAX: usize = 64;
 
+/// Bytes of a decoded value in a query; a longer one is no word that is known.
+pub const QUERY_VALUE_MAX: usize = 64;
+
 /// Longest response head, its extra fields included.
 pub const RESPONSE_HEAD_MAX: usize = 1536;
 
@@ -81,6 +84,13 @@ pub const FAILURES_KEPT: usize = 64;
 
 /// A WebSocket on which nothing was sent for this long is sent a ping, so that no proxy takes it for dead.
 pub const WS_PING_EVERY: Duration = Duration::from_secs(20);
+
+/// Without a newer one for this long, a viewer of the stream is sent the last picture again: so does µStreamer.
+pub const STREAM_IDLE: Duration = Duration::from_secs(1);
+
+/// The same for the first time, for those who ask for the last picture before a pause twice: longer than frames of any
+/// sensor are apart.
+pub const STREAM_FINAL: Duration = Duration::from_millis(250);
 
 /// Time a peer has to close after the last answer.
 pub const DRAIN_TIME: Duration = Duration::from_secs(1);

@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use self::histogram::Histogram;
 use crate::camera::Camera;
-use crate::proto::Close;
+use crate::proto::query::Tag;
+use crate::proto::{Close, multipart};
 use crate::render::Made;
 use crate::ring::Form;
 use crate::source::{HEIGHT, WIDTH};
@@ -153,6 +154,8 @@ impl Rate {
 /// Everything `/state` tells but the viewers.
 #[expect(missing_debug_implementations, reason = "the reason in words is only Display")]
 pub struct State<'a> {
+    /// Name of the server among others on one host.
+    pub instance: Tag,
     /// Who and where.
     pub camera: &'a Camera,
     /// Kind of source.
@@ -202,6 +205,8 @@ pub struct Viewer {
     pub sent: u64,
     /// Frames it was too slow for, or did not ask for.
     pub skipped: u64,
+    /// How it wants its stream, if it watches one.
+    pub options: Option<multipart::Options>,
     /// Age of the frame it was sent last, in milliseconds.
     pub age_ms: Option<u64>,
     /// Pictures a second since it connected.
@@ -219,7 +224,8 @@ pub fn write_state(
 ) -> fmt::Result {
     let Camera { uid, name, kind, location } = state.camera;
     let count = viewers.clone().count();
-    write!(out, r#"{{"ok":true,"result":{{"instance_id":"","encoder":{{"type":"CPU","#)?;
+    write!(out, r#"{{"ok":true,"result":{{"instance_id":"{}","#, state.instance.as_str())?;
+    write!(out, r#""encoder":{{"type":"CPU","#)?;
     write!(out, r#""quality":{}}},"#, state.jpeg_quality)?;
     write!(
         out,
@@ -231,6 +237,14 @@ pub fn write_state(
     for (n, viewer) in viewers.enumerate() {
         let comma = if n > 0 { "," } else { "" };
         write!(out, r#"{comma}"{:016x}":{{"fps":{:.1},"#, viewer.id, viewer.fps)?;
+        let options = viewer.options;
+        let said = |wish: fn(&multipart::Options) -> bool| options.as_ref().is_some_and(wish);
+        write!(out, r#""extra_headers":{},"#, said(|o| o.extra_headers))?;
+        write!(out, r#""advance_headers":{},"#, said(|o| o.advance_headers))?;
+        write!(out, r#""dual_final_frames":{},"#, said(|o| o.dual_final_frames))?;
+        write!(out, r#""zero_data":{},"#, said(|o| o.zero_data))?;
+        // Nothing in a tag needs an escape.
+        write!(out, r#""key":"{}","#, options.map_or(Tag::NONE, |o| o.key).or_zero())?;
         write!(
             out,
             r#""protocol":"{}","sent":{},"skipped":{},"#,
@@ -301,9 +315,9 @@ fn write_name(out: &mut impl Write, name: Option<impl fmt::Display>) -> fmt::Res
 
 /// Bytes of `/state` that are enough for `viewers` of them and any camera of `camera_bytes` bytes of text.
 pub const fn state_bound(viewers: usize, camera_bytes: usize) -> usize {
-    // A control character takes six bytes in JSON; a viewer with the longest numbers 180; a sensor with the longest
+    // A control character takes six bytes in JSON; a viewer with the longest numbers and key 360; a sensor with the longest
     // numbers and name 800, and the reason for not having one 400.
-    3308 + 6 * camera_bytes + 180 * viewers
+    3340 + 6 * camera_bytes + 360 * viewers
 }
 
 const TENTHS: usize = 50;
@@ -351,6 +365,9 @@ impl Write for Escaping<'_, '_> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::limits::QUERY_VALUE_MAX;
+    use crate::proto::multipart::Options;
+    use crate::proto::query::Query;
     use crate::source::kinect;
     use kinect2::driver::{Firmware, Name};
 
@@ -386,7 +403,9 @@ pub(crate) mod tests {
             skipped: [u64::MAX; Protocol::ALL.len()],
             ..Counters::default()
         };
+        let longest = Tag::new(&[b'x'; QUERY_VALUE_MAX]).expect("a tag");
         with(&State {
+            instance: longest,
             camera,
             source: "demo",
             sensor: "streaming",
@@ -433,6 +452,7 @@ pub(crate) mod tests {
             protocol: "python",
             sent: u64::MAX,
             skipped: u64::MAX,
+            options: Some(Options::new(&Query::new(&format!("key={}", "x".repeat(64)))).expect("good")),
             age_ms: Some(u64::MAX),
             fps: 99_999.9,
         };

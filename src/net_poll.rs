@@ -49,6 +49,7 @@ use crate::metrics::exposition::{self, Connected, Process};
 use crate::metrics::{self, Counters, Rate, Timings, Viewer};
 use crate::peer::{Network, Peer};
 use crate::proto::http::{self, Status};
+use crate::proto::query::Tag;
 use crate::proto::{Close, pickle};
 use crate::render::Renderer;
 use crate::ring::{Full, Picture, Ring};
@@ -74,6 +75,8 @@ pub struct Settings {
     pub allow: Vec<Network>,
     /// What a request is held against.
     pub rules: Rules,
+    /// Name of this server among others on one host, in `/state` and in cookies.
+    pub instance: Tag,
 }
 
 /// Why the server could not start.
@@ -604,6 +607,7 @@ impl Server {
                 protocol: conn.protocol().name(),
                 sent: conn.sent,
                 skipped: conn.skipped,
+                options: conn.options(),
                 age_ms: conn.shown.map(|(_, at)| millis(now.mono.saturating_sub(at))),
                 fps: if watched > 0.0 { conn.sent as f64 / watched } else { 0.0 },
             }
@@ -612,6 +616,7 @@ impl Server {
         world.body.clear();
         let gone = world.feed.gone(now);
         let state = metrics::State {
+            instance: world.settings.instance,
             camera: world.renderer.camera(),
             source: world.feed.kind(),
             sensor: world.feed.word(now),

@@ -25,6 +25,7 @@ use depthcast::encode::jpeg;
 use depthcast::net_poll::{Address, Server, Settings, Stop};
 use depthcast::peer::THIS_MACHINE;
 use depthcast::proto::pickle;
+use depthcast::proto::query::Tag;
 use depthcast::render::Renderer;
 use depthcast::ring::{Form, Picture, Ring};
 use depthcast::service::Notifier;
@@ -189,12 +190,21 @@ fn serve(form: pickle::Form, source: impl FnOnce(Now) -> Source) {
         shutdown_from: THIS_MACHINE.to_vec(),
         allow: Vec::new(),
         rules: Rules::default(),
+        instance: Tag::NONE,
     };
     let mut server = Server::new(Vec::new(), settings, feed, renderer, None, notifier, now).expect("started");
     let Some(Address::Tcp(address)) = server.addresses().next() else { panic!("no address") };
     let server = thread::spawn(move || server.run(&clock).expect("ran"));
     let others = [
         thread::spawn(move || stream(address, b"GET /stream?format=png HTTP/1.1\r\n\r\n")),
+        thread::spawn(move || {
+            stream(address, b"GET /stream?format=png&key=me&fps=50&advance_headers=1 HTTP/1.1\r\n\r\n")
+        }),
+        thread::spawn(move || stream(address, b"GET /depth/stream HTTP/1.1\r\n\r\n")),
+        thread::spawn(move || {
+            stream(address, b"GET /depth/stream?format=rvl&extra_headers=1 HTTP/1.1\r\n\r\n")
+        }),
+        thread::spawn(move || stream(address, b"GET /depth/stream?format=raw HTTP/1.1\r\n\r\n")),
         thread::spawn(move || stream(address, WEB_SOCKET)),
         thread::spawn(move || requests(address, b"GET /snapshot.png HTTP/1.0\r\n\r\n")),
         thread::spawn(move || requests(address, b"GET /depth.png HTTP/1.0\r\n\r\n")),

@@ -19,6 +19,7 @@ use depthcast::encode::png;
 use depthcast::net_poll::{Address, Server, Settings};
 use depthcast::peer::THIS_MACHINE;
 use depthcast::proto::pickle;
+use depthcast::proto::query::Tag;
 use depthcast::render::Renderer;
 use depthcast::service::Notifier;
 use depthcast::source::replay::Replay;
@@ -77,6 +78,7 @@ impl Story {
             shutdown_from: THIS_MACHINE[..2].to_vec(),
             allow: Vec::new(),
             rules: Rules::default(),
+            instance: Tag::NONE,
         };
         let feed = Feed::new(source, fps, faults, now);
         let server = Server::new(Vec::new(), settings, feed, renderer, None, Notifier::default(), now)
@@ -261,7 +263,10 @@ impl Viewer {
             assert!(part.starts_with(b"\xff\xd8\xff\xe0") && part.ends_with(b"\r\n--boundarydonotcross\r\n"));
             let seq: u64 = field("X-Depthcast-Seq").and_then(|n| n.parse().ok()).expect("a number");
             let online = field("X-Depthcast-Online") == Some("true");
-            assert!(if online { seq > self.seq } else { seq >= self.seq }, "{seq} after {}", self.seq);
+            // Only what has been the newest for a second may come again.
+            let idle =
+                field("X-Depthcast-Age-Ms").and_then(|n| n.parse::<u64>().ok()).is_some_and(|ms| ms >= 1000);
+            assert!(seq > self.seq || seq == self.seq && (!online || idle), "{seq} after {}", self.seq);
             self.seq = seq;
             self.heard.drain(..end);
             pictures += 1;

@@ -137,6 +137,34 @@ pub fn http_talk(input: Input) -> (Vec<http::Request>, http::Next) {
     }
 }
 
+/// The value of the first pair of a query with this key, decoded, the plain way.
+pub fn query_value(query: &str, key: &str) -> Option<Vec<u8>> {
+    let pairs = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+    let mut values = pairs.filter(|(k, _)| unescape(k).eq_ignore_ascii_case(key.as_bytes()));
+    values.next().map(|(_, value)| unescape(value))
+}
+
+/// `+` as a space, `%41` as `A`, what is no escape as it stands.
+fn unescape(text: &str) -> Vec<u8> {
+    let mut out = Vec::new();
+    let bytes = text.as_bytes();
+    let mut at = 0;
+    while at < bytes.len() {
+        let hex = bytes.get(at + 1..at + 3).filter(|hex| bytes[at] == b'%' && hex.iter().all(u8::is_ascii_hexdigit));
+        match hex.and_then(|hex| str::from_utf8(hex).ok()) {
+            Some(hex) => {
+                out.push(u8::from_str_radix(hex, 16).expect("two digits"));
+                at += 3;
+            }
+            None => {
+                out.push(if bytes[at] == b'+' { b' ' } else { bytes[at] });
+                at += 1;
+            }
+        }
+    }
+    out
+}
+
 /// A sensor, and two parsers that get the same of it: one for a decoder, one for a recorder.
 ///
 /// An input is a row of bytes, the upper three bits what happens, the lower five `n` how often or much:

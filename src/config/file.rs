@@ -25,6 +25,7 @@ use crate::limits::{
 use crate::net_poll::Address;
 use crate::peer::Network;
 use crate::proto::pickle;
+use crate::proto::query::Tag;
 use crate::source::life::Pipeline;
 use crate::source::{HEIGHT, WIDTH, kinect};
 use crate::view::Flip;
@@ -60,6 +61,7 @@ pub struct FileValues {
     pub(super) tokens: Option<Vec<TokenHash>>,
     pub(super) allow_origin: Option<Origin>,
     pub(super) names: Option<Vec<HostName>>,
+    pub(super) instance: Option<Tag>,
     pub(super) packets: Option<usize>,
     pub(super) transfers: Option<usize>,
     pub(super) kinect_min_mm: Option<u16>,
@@ -290,6 +292,10 @@ impl Walk<'_> {
                 self.values.allow_origin = text.and_then(|text| self.parsed(key, value, text));
             }
             ("http", "names") => self.values.names = self.list(key, value, HOST_NAMES_MAX),
+            ("http", "instance") => {
+                let text = self.string(key, value);
+                self.values.instance = text.and_then(|text| self.parsed(key, value, text));
+            }
             ("kinect", "packets") => {
                 self.values.packets = self.count(key, value, KINECT_PACKETS_MAX);
                 self.note_kinect(value);
@@ -311,13 +317,7 @@ impl Walk<'_> {
             ("kinect", "offset_mm") => self.values.offset_mm = self.offset(key, value),
             ("libfreenect2", "pipeline") => self.values.pipeline = self.choice(key, value, &Pipeline::NAMES),
             ("log", "level") => self.values.log_level = self.choice(key, value, &LEVELS),
-            _ => match ABSENT.iter().find(|s| s.name == section && s.keys.contains(&name)) {
-                Some(absent) => {
-                    let text = format!("{path}: this version has no {} yet; remove the key", absent.part);
-                    self.problem(value.span().start, text);
-                }
-                None => return false,
-            },
+            _ => return false,
         }
         true
     }
@@ -358,7 +358,7 @@ impl Walk<'_> {
             text += &format!("; did you mean {}?", dotted(section, key));
         }
         let section = near.map_or_else(|| path.split_once('.').map_or("", |p| p.0), |n| n.0);
-        match all_sections().find(|(name, _)| *name == section && !name.is_empty()) {
+        match SECTIONS.iter().find(|(name, _)| *name == section && !name.is_empty()) {
             Some((name, keys)) => text += &format!(" (keys of [{name}]: {})", keys.join(", ")),
             None => {
                 let sections: Vec<_> = SECTIONS[1..].iter().map(|s| format!("[{}]", s.0)).collect();
@@ -601,11 +601,7 @@ impl Walk<'_> {
 
 /// A known section by its name, and the static text of that name.
 fn known_section(name: &str) -> Option<&'static str> {
-    all_sections().map(|s| s.0).find(|s| !s.is_empty() && *s == name)
-}
-
-fn all_sections() -> impl Iterator<Item = (&'static str, &'static [&'static str])> {
-    SECTIONS.iter().copied().chain(ABSENT.iter().map(|s| (s.name, s.keys)))
+    SECTIONS.iter().map(|s| s.0).find(|s| !s.is_empty() && *s == name)
 }
 
 /// The known key that `path` was probably meant to be.
@@ -672,20 +668,11 @@ pub(super) const SECTIONS: [(&str, &[&str]); 10] = [
     ("viewers", &["max", "stall_s", "allow"]),
     ("jpeg", &["quality", "subsampling"]),
     ("legacy", &["pickle", "shutdown_from"]),
-    ("http", &["tokens", "allow_origin", "names"]),
+    ("http", &["tokens", "allow_origin", "names", "instance"]),
     ("kinect", &["packets", "transfers", "min_mm", "max_mm", "bilateral", "edge", "offset_mm"]),
     ("libfreenect2", &["pipeline"]),
     ("log", &["level"]),
 ];
-
-/// A section of a later version: refused with a reason, so that nobody believes it is obeyed.
-struct Absent {
-    name: &'static str,
-    keys: &'static [&'static str],
-    part: &'static str,
-}
-
-const ABSENT: [Absent; 1] = [Absent { name: "http", keys: &["instance"], part: "instance names" }];
 
 /// Problems kept of one file: a screenful.
 const PROBLEMS_KEPT: usize = 50;

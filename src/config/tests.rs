@@ -113,6 +113,7 @@ fn without_file_and_options_all_is_as_documented() {
             pickle: pickle::Form::Protocol0,
             shutdown_from: ["127.0.0.0/8", "::1", "unix"].map(|n| n.parse().expect("a network")).to_vec(),
             rules: Rules::default(),
+            instance: Tag::NONE,
             kinect: kinect::Settings {
                 packets: 8,
                 transfers: 60,
@@ -158,6 +159,7 @@ shutdown_from = []
 tokens = ["ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"]
 allow_origin = "https://panel.example"
 names = ["garage.example"]
+instance = "cam-1"
 [kinect]
 packets = 3
 transfers = 160
@@ -312,7 +314,7 @@ fn bad_files_are_refused_with_line_key_and_remedy() {
         ),
         ("[http]\ntokens = [\"secret\"]", &["c.toml:2: http.tokens", "`depthcast token` prints"]),
         ("[http]\nallow_origin = \"http://a/b\"", &["http.allow_origin", "an origin is http://"]),
-        ("[http]\ninstance = \"x\"", &["this version has no instance names"]),
+        ("[http]\ninstance = \"x y\"", &["c.toml:2: http.instance", "letters, digits"]),
         ("[http]\ntoken = []", &["unknown key http.token", "did you mean http.tokens?"]),
         ("kinect.packets = 0", &["c.toml:1: kinect.packets: 0 is not between 1 and 128"]),
         ("[kinect]\npackets = 129", &["c.toml:2: kinect.packets: 129 is not between 1 and 128"]),

@@ -132,6 +132,14 @@ impl Conn {
         }
     }
 
+    /// How it wants its stream, if it is one.
+    pub(super) fn options(&self) -> Option<multipart::Options> {
+        match &self.phase {
+            Phase::Stream(machine) => Some(machine.options()),
+            _ => None,
+        }
+    }
+
     /// When to give up on the peer, and what for. `None`: never; it is waiting for us.
     pub(super) fn deadline(&self, stall: Duration) -> Option<(Duration, Close)> {
         if self.out.is_pending() || self.gate.is_some() {
@@ -215,16 +223,18 @@ impl Conn {
     }
 }
 
-/// What a connection is being sent: text of its own, then a body that others may share, then a tail.
+/// What a connection is being sent: text of its own, then a body that others may share, then a tail, then more text.
 #[derive(Debug, Default)]
 pub(super) struct Out {
     /// Bytes of the connection's [`Text`] that belong to the message.
     pub(super) text: usize,
     pub(super) body: Body,
     pub(super) tail: &'static [u8],
-    /// Bytes sent of all three together.
+    /// Bytes of the [`Text`] that follow the tail; they stand behind the first ones.
+    after: usize,
+    /// Bytes sent of all four together.
     sent: usize,
-    /// All three together.
+    /// All four together.
     total: usize,
 }
 
@@ -250,7 +260,13 @@ impl Out {
             Body::Slot(pin, form) => slot_bytes(ring, pin, *form).len(),
             Body::Room(lent) => lent.len(),
         };
-        *self = Out { text, body, tail, sent: 0, total: text + body_len + tail.len() };
+        *self = Out { text, body, tail, after: 0, sent: 0, total: text + body_len + tail.len() };
+    }
+
+    /// Has the message just begun end with `after` bytes of the connection's [`Text`] that were written behind those.
+    pub(super) fn end_with(&mut self, after: usize) {
+        self.after = after;
+        self.total += after;
     }
 
     /// Whether a message was begun and [`Out::end`] has not ended it.
@@ -295,7 +311,7 @@ impl Out {
         ring: &Ring,
         rooms: &Rooms,
     ) -> io::Result<usize> {
-        let text = &text.bytes()[..self.text];
+        let (text, after) = text.bytes()[..self.text + self.after].split_at(self.text);
         let body = match &self.body {
             Body::None => &[][..],
             Body::Fixed(bytes) => bytes,
@@ -304,7 +320,7 @@ impl Out {
         };
         // Usually nothing of the text is left after the first write, or there was none: then one plain slice goes.
         let mut skip = self.sent;
-        let parts = [text, body, self.tail].map(|part| {
+        let parts = [text, body, self.tail, after].map(|part| {
             let rest = &part[skip.min(part.len())..];
             skip = skip.saturating_sub(part.len());
             IoSlice::new(rest)

@@ -14,12 +14,13 @@ use crate::access::{Claim, Failures, Rules};
 use crate::clock::Now;
 use crate::limits::{DRAIN_TIME, GATE_EVERY, OWED_MAX, READY_WITHIN, SHORT_ANSWER_MAX, STEPS_PER_TURN};
 use crate::metrics::{Counters, Json, Rate, Timings};
-use crate::proto::http::{self, Depth, Image, PictureFacts, Status, Target};
+use crate::proto::http::{self, Content, Depth, Image, PictureFacts, Status, Target};
+use crate::proto::query::Tag;
 use crate::proto::websocket::{self, DepthHead, Opcode, frame_head};
 use crate::proto::{Close, legacy, multipart, pickle};
 use crate::render::Renderer;
 use crate::ring::{Form, Picture, Ring, Slot};
-use crate::source::{Feed, Outcome, Report, Stamp, kinect, life};
+use crate::source::{Feed, HEIGHT, Outcome, Report, Stamp, WIDTH, kinect, life};
 
 /// All that connections share.
 #[derive(Debug)]
@@ -281,20 +282,27 @@ impl World {
                 self.answer_body(conn, text, request, status, PLAIN);
             }
             Target::Refused(status, why) => self.refuse(conn, text, request, status, why),
-            Target::Stream(_) if request.head_only => {
+            Target::Stream(_, options) if request.head_only => {
                 text.clear();
-                let _ = multipart::write_head(text, Cors(&self.settings.rules));
+                let _ = multipart::write_head(
+                    text,
+                    self.cookie(conn.id, options.key),
+                    Cors(&self.settings.rules),
+                );
                 // All but the first boundary, which is body.
                 let head = text.len() - (multipart::TAIL.len() - 2);
                 conn.out.begin(head, Body::None, b"", &self.ring);
             }
-            Target::Stream(image) => {
+            Target::Stream(Content::Depth(_), _) if self.feed.gone(now).is_some() => {
+                self.unavailable(conn, text, request, NO_DEPTH);
+            }
+            Target::Stream(content, options) => {
                 if self.viewers >= self.settings.viewers_max {
                     self.counters.closed[Close::Full.number()] += 1;
                     self.unavailable(conn, text, request, "all places for viewers are taken");
                     return None;
                 }
-                conn.phase = Phase::Stream(multipart::Machine::new(image));
+                conn.phase = Phase::Stream(multipart::Machine::new(content, options));
                 conn.had = if self.feed.on_demand() { conn.had } else { 0 };
                 self.viewers += 1;
             }
@@ -312,44 +320,33 @@ impl World {
                 conn.had = if self.feed.on_demand() { conn.had } else { 0 };
                 self.viewers += 1;
             }
-            Target::Snapshot(image) => {
-                return self.picture(conn, text, request, form_of(image), image.media_type(), now);
+            Target::Frame(Content::Depth(_)) if self.feed.gone(now).is_some() => {
+                self.unavailable(conn, text, request, NO_DEPTH);
             }
-            Target::Depth(depth) => {
-                if self.feed.gone(now).is_some() {
-                    self.unavailable(conn, text, request, "the sensor gives no depth now");
-                    return None;
-                }
-                let form = match depth {
-                    Depth::Png => Form::DepthPng,
-                    Depth::Rvl => Form::Rvl,
-                    Depth::Raw => Form::Raw,
-                };
-                return self.picture(conn, text, request, form, depth.media_type(), now);
-            }
+            Target::Frame(content) => return self.frame(conn, text, request, content, now),
         }
         None
     }
 
-    /// Answers with one picture; waits for one if there is none yet.
-    fn picture(
+    /// Answers with one frame; waits for one if there is none yet.
+    fn frame(
         &mut self,
         conn: &mut Conn,
         text: &mut Text,
         request: http::Request,
-        form: Form,
-        content_type: &str,
+        content: Content,
         now: Now,
     ) -> Option<Verdict> {
         let had = if self.feed.on_demand() { conn.had } else { 0 };
-        let Some((body, facts)) = self.give(conn, form, had, now) else {
+        let Some((body, facts)) = self.give(conn, form_of(content), had, now) else {
             return Some(Verdict::Idle);
         };
         let length = self.length(&body);
         text.clear();
-        let fields = Fields(facts);
+        let fields = Fields(facts, content);
         let fields = format_args!("{}{fields}", Cors(&self.settings.rules));
-        let written = http::write_head(text, Status::Ok, content_type, length, request.keep_alive, fields);
+        let media_type = content.media_type();
+        let written = http::write_head(text, Status::Ok, media_type, length, request.keep_alive, fields);
         debug_assert!(written.is_ok(), "RESPONSE_HEAD_MAX is too small");
         if request.head_only {
             if let Body::Slot(pin, _) = body {
@@ -370,25 +367,88 @@ impl World {
         let Phase::Stream(machine) = &conn.phase else {
             return None;
         };
-        text.clear();
-        let written = match machine.next() {
+        let (content, options) = (machine.content(), machine.options());
+        match machine.next(now.mono) {
             multipart::Next::Head => {
-                let written = multipart::write_head(text, Cors(&self.settings.rules));
+                text.clear();
+                let cookie = self.cookie(conn.id, options.key);
+                let mut written = multipart::write_head(text, cookie, Cors(&self.settings.rules));
+                if options.advance_headers {
+                    written =
+                        written.and_then(|()| multipart::write_advance_head(text, content, now.wall_us));
+                }
+                debug_assert!(written.is_ok(), "RESPONSE_HEAD_MAX is too small");
                 conn.out.begin(text.len(), Body::None, b"", &self.ring);
-                written
+                None
             }
-            multipart::Next::Picture(image) => {
-                let Some((body, facts)) = self.give(conn, form_of(image), conn.had, now) else {
-                    return Some(Verdict::Idle);
-                };
-                let length = self.length(&body);
-                let written = multipart::write_part_head(text, image, length, &facts);
-                conn.out.begin(text.len(), body, multipart::TAIL, &self.ring);
-                written
+            multipart::Next::Wait(until) => {
+                conn.wake = Some(until);
+                Some(Verdict::Idle)
             }
+            multipart::Next::Part => self.part(conn, text, now),
+        }
+    }
+
+    /// Begins a part with the newest frame, or with the last one again, if it is time for either.
+    fn part(&mut self, conn: &mut Conn, text: &mut Text, now: Now) -> Option<Verdict> {
+        let Phase::Stream(machine) = &conn.phase else {
+            return None;
         };
+        let (content, options) = (machine.content(), machine.options());
+        let mut had = conn.had;
+        let again = self.ring.newest().is_some_and(|slot| slot.serial() == had);
+        if again && let Some(at) = machine.repeat_at() {
+            // A time that has passed would wake the loop for ever while the kernel's queue drains.
+            if at > now.mono {
+                conn.wake = Some(at);
+            } else {
+                had -= 1;
+            }
+        }
+        let Some((body, facts)) = self.give(conn, form_of(content), had, now) else {
+            return Some(Verdict::Idle);
+        };
+        if let Phase::Stream(machine) = &mut conn.phase {
+            machine.begun(now.mono, again);
+        }
+        let watched = now.since(conn.opened).as_secs_f64();
+        let extra = multipart::Extra {
+            width: WIDTH,
+            height: HEIGHT,
+            client_fps: rounded(if watched > 0.0 { conn.sent as f64 / watched } else { 0.0 }),
+            captured: now.mono.saturating_sub(facts.age_ms.map_or(Duration::ZERO, Duration::from_millis)),
+            now: now.mono,
+        };
+        let body = if options.zero_data { self.withhold(conn, body) } else { body };
+        let length = self.length(&body);
+        text.clear();
+        let mut written = Ok(());
+        if !options.advance_headers {
+            let extra = options.extra_headers.then_some(extra);
+            written = multipart::write_part_head(text, content, length, &facts, extra);
+        }
+        let head = text.len();
+        if options.advance_headers {
+            written = multipart::write_advance_head(text, content, now.wall_us);
+        }
         debug_assert!(written.is_ok(), "RESPONSE_HEAD_MAX is too small");
+        conn.out.begin(head, body, multipart::TAIL, &self.ring);
+        conn.out.end_with(text.len() - head);
         None
+    }
+
+    /// Lets go of a frame that is only to be announced.
+    fn withhold(&mut self, conn: &mut Conn, body: Body) -> Body {
+        if let Body::Slot(pin, _) = body {
+            self.ring.release(pin);
+            conn.sent += 1;
+        }
+        Body::None
+    }
+
+    /// The name of a viewer of the stream, for the viewer itself.
+    fn cookie(&self, id: u64, key: Tag) -> multipart::Cookie {
+        multipart::Cookie { instance: self.settings.instance, key, id }
     }
 
     fn websocket(&mut self, conn: &mut Conn, text: &mut Text, now: Now) -> Option<Verdict> {
@@ -681,11 +741,18 @@ impl fmt::Display for Cors<'_> {
 }
 
 /// The header fields of a picture, as [`http::write_head`] takes them.
-struct Fields(PictureFacts);
+struct Fields(PictureFacts, Content);
 
 impl fmt::Display for Fields {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.write(f)
+        let Fields(facts, content) = self;
+        http::write_timestamp(f, facts.captured_us)?;
+        if let Content::Picture(_) = content {
+            // What programs made for µStreamer look for in a snapshot.
+            write!(f, "X-UStreamer-Online: {}\r\n", facts.online)?;
+            write!(f, "X-UStreamer-Width: {WIDTH}\r\nX-UStreamer-Height: {HEIGHT}\r\n")?;
+        }
+        facts.write(f)
     }
 }
 
@@ -711,11 +778,14 @@ impl fmt::Display for Named {
     }
 }
 
-/// What is made in a ring slot for an image that was asked for.
-fn form_of(image: Image) -> Form {
-    match image {
-        Image::Jpeg => Form::Jpeg,
-        Image::Png => Form::Png,
+/// What is made in a ring slot for what was asked for.
+fn form_of(content: Content) -> Form {
+    match content {
+        Content::Picture(Image::Jpeg) => Form::Jpeg,
+        Content::Picture(Image::Png) => Form::Png,
+        Content::Depth(Depth::Png) => Form::DepthPng,
+        Content::Depth(Depth::Rvl) => Form::Rvl,
+        Content::Depth(Depth::Raw) => Form::Raw,
     }
 }
 
@@ -751,6 +821,9 @@ fn rounded(fps: f64) -> u32 {
     let whole = fps.round() as u32;
     whole
 }
+
+/// Why there is no depth: what viewers of pictures see in the placeholder.
+const NO_DEPTH: &str = "the sensor gives no depth now";
 
 /// Bytes read at once.
 const READ: usize = 4096;

@@ -21,6 +21,9 @@ pub mod pickle;
 // Request heads in, response heads out.
 pub mod http;
 
+// What stands behind the question mark.
+pub mod query;
+
 // The picture stream of browsers and NVRs.
 pub mod multipart;
 
