@@ -1,0 +1,23 @@
+//! A pickle gives no more bytes than it has, or says why not; what depthcast writes of those bytes gives them again.
+#![no_main]
+
+use depthcast::camera::TEXT_LEN;
+use depthcast::proto::pickle::{Form, HEADER_LEN, message, message_bound};
+use depthcast_view::pickle::array;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    match array(data) {
+        Ok(bytes) => {
+            assert!(bytes.len() < data.len());
+            for form in [Form::Protocol0, Form::Compact] {
+                let mut out = vec![0; message_bound(form, bytes.len())];
+                let length = message(form, &[0; TEXT_LEN], &bytes, &mut out);
+                assert_eq!(array(&out[HEADER_LEN..length]).as_deref(), Ok(&*bytes));
+            }
+        }
+        Err(refused) => {
+            assert!(refused.at <= data.len());
+            assert!(!refused.to_string().contains(char::is_control), "it may be shown on a terminal");
+        }
+    }
+});

@@ -1,0 +1,30 @@
+//! `depthcast-view`: a viewer for depthcast, and for the Python server that depthcast replaces.
+//!
+//! ```text
+//!   server ---- Python protocol ---> link ---> message --> pickle --> picture --+--> headless: files,
+//!          \                          |        textblock                        |    lines, figures
+//!           +-- /ws, if depthcast --> depth -----------------------------------+
+//!                                     |
+//!                                  session: whether to connect, ask, rest or leave; no socket, no clock
+//! ```
+//!
+//! A server may be anything: what it sends is taken apart within [`limits`], and what is not a picture is refused in
+//! words. Nothing that a pickle asks for is ever done.
+
+// What is taken, and for how long is waited.
+pub mod limits;
+
+// What a server sends.
+pub mod depth;
+pub mod message;
+pub mod pickle;
+pub mod picture;
+pub mod textblock;
+
+// The conversation, and the sockets it is led over.
+pub mod link;
+pub mod session;
+
+// What becomes of the pictures.
+pub mod headless;
+pub mod save;
