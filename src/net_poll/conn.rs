@@ -199,6 +199,18 @@ impl Conn {
     }
 
     /// Sends what is pending until it has left or the kernel takes no more, and says how many bytes that were.
+    ///
+    /// Head, picture and tail leave in one `writev` from where they are: the only copy is the kernel's own. That copy is
+    /// two thirds of what a frame costs to send (6.6 of 10 us for 41 kB on loopback, `perf`; the look at the queue before
+    /// it is half a microsecond). `MSG_ZEROCOPY` would save it, and is not used:
+    ///
+    /// * On loopback nothing is saved, for the kernel copies when the bytes reach the other socket: 23 us instead of 12 for
+    ///   41 kB, 68 instead of 51 for 217 kB (100 receivers, medians of three; every notification said "copied").
+    /// * To a real network a gigabit a second takes 125 MB/s at most, which a small board copies in 3 to 6 % of one core. Against
+    ///   that stand, for each frame and viewer, pinning and releasing some ten pages and a `recvmsg` for the notification.
+    /// * A slot could be used again only when the slowest viewer's last segment is acknowledged, not when the kernel has
+    ///   its bytes. With eight slots that makes viewers on thin links `too_slow` who are not.
+    /// * Who has not acknowledged locks memory (`RLIMIT_MEMLOCK`, `net.core.optmem_max`), and is refused with `ENOBUFS`.
     pub(super) fn write(&mut self, text: &Text, ring: &Ring, rooms: &Rooms, now: Duration) -> (Put, usize) {
         let mut total = 0;
         while self.out.is_pending() {

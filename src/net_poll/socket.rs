@@ -173,6 +173,8 @@ impl Stream {
 
     /// Bytes given to the kernel that have not arrived, see [`kernel::queued`].
     pub(super) fn queued(&self) -> usize {
+        #[cfg(test)]
+        CALLS.set(Calls { looks: CALLS.get().looks + 1, ..CALLS.get() });
         match self {
             Stream::Tcp(s) => kernel::queued(s),
             Stream::Unix(s) => kernel::queued(s),
@@ -190,6 +192,8 @@ impl Stream {
 
 impl Read for Stream {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        #[cfg(test)]
+        CALLS.set(Calls { reads: CALLS.get().reads + 1, ..CALLS.get() });
         match self {
             Stream::Tcp(s) => s.read(out),
             Stream::Unix(s) => s.read(out),
@@ -203,6 +207,8 @@ impl Write for Stream {
     }
 
     fn write_vectored(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        #[cfg(test)]
+        CALLS.set(Calls { writes: CALLS.get().writes + 1, ..CALLS.get() });
         match self {
             Stream::Tcp(s) => s.write_vectored(parts),
             Stream::Unix(s) => s.write_vectored(parts),
@@ -212,6 +218,22 @@ impl Write for Stream {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// System calls for connections, each of which stands behind one function here.
+#[cfg(test)]
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Calls {
+    pub(super) reads: u64,
+    pub(super) writes: u64,
+    /// At the kernel's queue.
+    pub(super) looks: u64,
+}
+
+#[cfg(test)]
+thread_local! {
+    /// Those of this thread, on which a test's server runs.
+    pub(super) static CALLS: std::cell::Cell<Calls> = const { std::cell::Cell::new(Calls { reads: 0, writes: 0, looks: 0 }) };
 }
 
 /// A socket file that nobody listens on is left from a run that was killed; any other file stays.

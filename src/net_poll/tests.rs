@@ -7,12 +7,14 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::Instant;
 
+use super::socket::{CALLS, Calls};
 use super::*;
 use crate::access::{Rules, TokenHash};
 use crate::camera::{Camera, LocalClock};
 use crate::colormap::Range;
 use crate::encode::rvl;
 use crate::limits::{DRAIN_TIME, FAILURE_COST, LOBBY, RING_SLOTS, VIEWERS_LIMIT, WS_PING_EVERY};
+use crate::metrics::Protocol;
 use crate::peer::THIS_MACHINE;
 use crate::proto::multipart;
 use crate::proto::websocket::{DEPTH_HEAD_LEN, DepthHead};
@@ -74,6 +76,18 @@ impl Rig {
 
     fn say(&self, bytes: &[u8]) -> TcpStream {
         let mut stream = self.connect();
+        stream.write_all(bytes).expect("written");
+        stream
+    }
+
+    /// The same, of a peer that has room for any frame at once.
+    fn roomy(&self, bytes: &[u8]) -> TcpStream {
+        let socket =
+            socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+        socket.set_recv_buffer_size(1 << 20).expect("set");
+        socket.connect(&std::net::SocketAddr::from(([127, 0, 0, 1], self.port)).into()).expect("connected");
+        let mut stream = TcpStream::from(socket);
+        stream.set_read_timeout(Some(Duration::from_millis(1))).expect("set");
         stream.write_all(bytes).expect("written");
         stream
     }
@@ -398,6 +412,52 @@ fn one_viewer_too_many_is_refused_and_told() {
     rig.pass(Duration::from_millis(200));
     let mut next = rig.say(b"0");
     assert!(rig.message(&mut next).len() > pickle::HEADER_LEN, "places are free again");
+}
+
+/// System calls for `frames` frames to three viewers that read all they are sent, and ask again with `again`.
+fn calls_for(frames: u64, hello: &[u8], again: &[u8], change: impl FnOnce(&mut Settings)) -> Calls {
+    let mut rig = Rig::with(10, "", change);
+    rig.settle();
+    let mut viewers: Vec<_> = (0..3).map(|_| rig.roomy(hello)).collect();
+    for viewer in &mut viewers {
+        assert!(rig.hear(viewer, |_| false).0.len() > 1000, "the first frame");
+    }
+    CALLS.set(Calls::default());
+    for n in 1..=frames {
+        for viewer in &mut viewers {
+            viewer.write_all(again).expect("written");
+        }
+        rig.pass(Duration::from_millis(100));
+        // The kernel takes its time to acknowledge what came before.
+        while rig.server.world.counters.pictures < 3 * (n + 1) {
+            for viewer in &mut viewers {
+                rig.hear(viewer, |_| false);
+            }
+        }
+    }
+    let calls = CALLS.get();
+    assert_eq!(
+        rig.server.world.counters.skipped,
+        <[u64; Protocol::ALL.len()]>::default(),
+        "no frame was missed"
+    );
+    calls
+}
+
+#[test]
+fn each_frame_is_one_write_to_each_viewer() {
+    let stream = &b"GET /stream HTTP/1.1\r\n\r\n"[..];
+    let lossless = &b"GET /stream?format=png HTTP/1.1\r\n\r\n"[..];
+    for hello in [stream, lossless, UPGRADE] {
+        let calls = calls_for(5, hello, b"", |_| {});
+        assert_eq!((calls.writes, calls.reads), (15, 0), "{}", String::from_utf8_lossy(hello));
+        assert!(calls.looks >= 15, "before each the queue must have drained");
+    }
+    for form in [pickle::Form::Protocol0, pickle::Form::Compact] {
+        let calls = calls_for(5, b"0", b"0", |s| s.pickle = form);
+        // One read brings the request, one says that there is no other.
+        assert_eq!((calls.writes, calls.reads), (15, 30), "{form:?}");
+    }
 }
 
 /// Asks for `/state` so often that the answers fill what the kernel keeps for a viewer that does not read.
