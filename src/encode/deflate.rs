@@ -3,20 +3,28 @@
 //! What is left of an index image after the "Up" filter of PNG is long runs of zeros (no return, saturation, flat
 //! surfaces) and speckle around zero (slopes, noise, edges). Searching for other matches costs much and finds little
 //! there: measured on real frames, runs and a Huffman table of the image's own take half of what OpenCV's PNG takes, in
-//! a twentieth of the time. So there are two kinds of token:
+//! less than a twentieth of the time. So there are two kinds of token:
 //!
-//! * eight zeros or more: matches at distance 1, up to 258 bytes each;
-//! * everything else: literals, four at a time, as four codes of at most [`LONGEST`] bits fit the bit buffer.
+//! * runs of zeros that fill a word of eight bytes or more, with the zeros on both sides: matches at distance 1, up to
+//!   258 bytes each;
+//! * everything else: literals.
 //!
-//! The table is made from one row in sixteen; each symbol has a code, so rows not looked at can hold anything. The
-//! same input always gives the same bytes: nothing is kept from one image to the next but memory.
+//! The table is made from one part in sixteen; each symbol has a code, so what is not looked at can hold anything.
+//! Literals far from zero all have codes of one length, which are then computed rather than looked up: that costs no
+//! bytes on real frames, and lets `deflate/avx2.rs` turn 32 literals at a time into bits. The plain code here gives the
+//! same bytes. The same input always gives the same bytes: nothing is kept from one image to the next but memory.
 //!
-//! What limits it now: branches guessed wrong, two or three for each of some 5,000 runs in a frame. With wider
-//! instructions (AVX2, BMI2) it was not faster.
+//! What limits it now: branches guessed wrong, two for each of some 3,000 runs in a frame, and instructions: seven for
+//! each byte that is in no run.
 //!
 //! Formats: RFC 1950 (zlib) and RFC 1951 (DEFLATE).
 
-use std::fmt;
+use std::ops::Range;
+use std::{fmt, mem};
+
+// Literals to bits, 32 at a time.
+#[cfg(target_arch = "x86_64")]
+mod avx2;
 
 /// Longest code of a literal or length, in bits; DEFLATE would allow 15. Four of them and the seven bits that may be
 /// left from before fit 64.
@@ -33,36 +41,53 @@ pub(super) const fn bound(raw: usize) -> usize {
 
 /// Compresses filtered images; holds its tables, so that nothing is allocated.
 pub(super) struct Deflater {
-    /// How often each literal and length symbol is expected.
+    /// How often each literal and length symbol is expected; nothing for the far literals.
     counts: [u32; SYMBOLS],
-    /// Code and number of bits of each literal, and of the end of the block.
+    /// Bits of each literal in [`FAR`].
+    far_bits: u8,
+    codes: Codes,
+    /// One bit for each word of eight bytes: whether it holds anything but zeros.
+    busy: Box<[u64]>,
+    #[cfg(target_arch = "x86_64")]
+    avx2: Option<avx2::Avx2>,
+}
+
+/// What is sent for each token.
+struct Codes {
+    /// Each literal, and the end of the block.
     literals: [Code; 257],
-    /// The same for a match at distance 1 of each length, extra bits and distance included; lengths below 3 are unused.
-    runs: Box<[Code; RUN_MAX + 1]>,
-    /// Both codes of two literals that differ from zero by less than [`NEAR`], which most do.
+    /// A match at distance 1 of each length, extra bits and distance included; lengths below 3 are unused.
+    runs: [Code; RUN_MAX + 1],
+    /// Two near literals, which most are.
     pairs: Box<[Code; PAIRS]>,
 }
 
 impl Deflater {
-    /// Makes the tables' room.
-    pub(super) fn new() -> Self {
+    /// Makes the tables' room, for at most `raw` bytes.
+    pub(super) fn new(raw: usize) -> Self {
         Self {
             counts: [0; SYMBOLS],
-            literals: [Code::default(); 257],
-            runs: Box::new([Code::default(); RUN_MAX + 1]),
-            pairs: Box::new([Code::default(); PAIRS]),
+            far_bits: LONGEST as u8,
+            codes: Codes {
+                literals: [Code::default(); 257],
+                runs: [Code::default(); RUN_MAX + 1],
+                pairs: Box::new([Code::default(); PAIRS]),
+            },
+            busy: vec![0; raw.div_ceil(8 * 64)].into_boxed_slice(),
+            #[cfg(target_arch = "x86_64")]
+            avx2: avx2::Avx2::detect(),
         }
     }
 
     /// Writes `rows` as a zlib stream into `out` and returns its length.
     ///
-    /// * `rows`: filtered rows of `row` bytes each, which is where statistics are taken.
+    /// * `rows`: filtered rows of `row` bytes each, as long as said at the start at most.
     /// * `out`: at least [`bound`] bytes.
     ///
     /// Never allocates. Time grows with the bytes that are in no run of zeros.
     ///
     /// # Panics
-    /// If `out` is smaller than stated, which is a bug of the caller.
+    /// If `rows` is longer or `out` smaller than stated, which is a bug of the caller.
     pub(super) fn compress(&mut self, rows: &[u8], row: usize, out: &mut [u8]) -> usize {
         assert!(
             out.len() >= bound(rows.len()),
@@ -70,63 +95,69 @@ impl Deflater {
             rows.len(),
             bound(rows.len())
         );
+        self.mark(rows);
         self.count(rows, row);
         // CMF: DEFLATE, 32 KiB window; FLG: fastest, and the check that makes the two a multiple of 31.
         out[..2].copy_from_slice(&[0x78, 0x01]);
         let mut bits = Bits { out, at: 2, held: 0, held_bits: 0 };
         self.head(&mut bits);
-        let mut bits = self.body(rows, bits);
-        bits.put(self.literals[END]);
+        self.body(rows, &mut bits);
+        bits.put(self.codes.literals[END]);
         let at = bits.finish();
         out[at..at + 4].copy_from_slice(&simd_adler32::adler32(&rows).to_be_bytes());
         at + 4
     }
 
-    /// Estimates how often each symbol comes, from every fourth row.
+    /// Finds the words that hold anything.
+    fn mark(&mut self, rows: &[u8]) {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(avx2) = self.avx2 {
+            return avx2.mark(rows, &mut self.busy);
+        }
+        mark(rows, &mut self.busy);
+    }
+
+    /// Estimates how often each symbol comes, from one part in [`SAMPLE`], each about a row.
     fn count(&mut self, rows: &[u8], row: usize) {
-        // A table for each place in a word: equal neighbours, which are the rule here, would wait for one another in one.
-        let mut literals = [[0u32; 256]; 8];
-        let mut lengths = [0u32; LENGTH_SYMBOLS];
-        for row in rows.chunks_exact(row.max(1)).skip(1).step_by(SAMPLE) {
-            let mut at = 0;
-            while at < row.len() {
-                let Some(word) = word(row, at) else {
-                    row[at..].iter().for_each(|&b| literals[0][usize::from(b)] += 1);
-                    break;
-                };
-                if word == 0 {
-                    let run = run_of_zeros(row, at);
-                    literals[0][0] += u32::from(at == 0 || row[at - 1] != 0);
-                    lengths[usize::from(LENGTH_SYMBOL[run.min(RUN_MAX)])] += 1;
-                    at += run;
-                    continue;
-                }
-                for (lane, byte) in word.to_le_bytes().into_iter().enumerate() {
-                    literals[lane][usize::from(byte)] += 1;
-                }
-                at += 8;
+        let mut seen = Counter { literals: [[0; 256]; 8], lengths: [0; LENGTH_SYMBOLS] };
+        let (part, words) = (row.div_ceil(8).max(1), rows.len() / 8);
+        for from in (part..words).step_by(part * SAMPLE) {
+            tokens(rows, &self.busy, from..(from + part).min(words), &mut seen);
+        }
+        let (mut all, mut far) = (0, 0);
+        for (n, count) in self.counts[..256].iter_mut().enumerate() {
+            let seen = seen.literals.iter().map(|lane| lane[n]).sum::<u32>();
+            all += seen;
+            // What was not seen may still come.
+            *count = SEEN * seen + 1;
+            if FAR.contains(&n) {
+                far += seen;
+                *count = 0;
             }
         }
-        for (n, count) in self.counts[..256].iter_mut().enumerate() {
-            // What was not seen may still come.
-            *count = SEEN * literals.iter().map(|lane| lane[n]).sum::<u32>() + 1;
-        }
         self.counts[END] = 1;
-        for (count, seen) in self.counts[END + 1..].iter_mut().zip(lengths) {
+        for (count, seen) in self.counts[END + 1..].iter_mut().zip(seen.lengths) {
+            all += seen;
             *count = SEEN * seen + 1;
         }
+        // What an equal share of the far ones' share in all is worth, to the nearest bit.
+        let one_in = FAR.len() * all as usize / far.max(1) as usize;
+        let bits = (one_in * 181 / 128).max(1).ilog2().clamp(FAR_SHORTEST, LONGEST as u32);
+        self.far_bits = if far == 0 { LONGEST as u8 } else { bits as u8 };
     }
 
     /// Makes the codes and writes the head of the only block, with their lengths.
     fn head(&mut self, bits: &mut Bits<'_>) {
         let mut lengths = [0u8; SYMBOLS + 1];
-        code_lengths(&self.counts, &mut lengths[..SYMBOLS], LONGEST);
+        let far = FAR.len() << (LONGEST - usize::from(self.far_bits));
+        code_lengths(&self.counts, &mut lengths[..SYMBOLS], LONGEST, (1 << LONGEST) - far);
+        lengths[FAR].fill(self.far_bits);
         // The only distance code, for distance 1, is one bit: RFC 1951, section 3.2.7.
         lengths[SYMBOLS] = 1;
         let mut codes = [Code::default(); SYMBOLS];
         canonical(&lengths[..SYMBOLS], &mut codes);
-        self.literals.copy_from_slice(&codes[..257]);
-        for (length, run) in self.runs.iter_mut().enumerate().skip(RUN_MIN) {
+        self.codes.literals.copy_from_slice(&codes[..257]);
+        for (length, run) in self.codes.runs.iter_mut().enumerate().skip(RUN_MIN) {
             let symbol = usize::from(LENGTH_SYMBOL[length]);
             let code = codes[END + 1 + symbol];
             let (base, extra) = LENGTHS[symbol];
@@ -135,7 +166,7 @@ impl Deflater {
             *run = Code::new(code.bits() as u32 | rest << code.len(), code.len() + u32::from(extra) + 1);
         }
 
-        for (n, pair) in (0u8..).zip(self.pairs.chunks_exact_mut(2 * usize::from(NEAR))) {
+        for (n, pair) in (0u8..).zip(self.codes.pairs.chunks_exact_mut(2 * usize::from(NEAR))) {
             let second = codes[usize::from(n.wrapping_sub(NEAR))];
             for (n, pair) in (0u8..).zip(pair) {
                 let first = codes[usize::from(n.wrapping_sub(NEAR))];
@@ -164,7 +195,7 @@ impl Deflater {
         let told = &told[..used];
         told.iter().for_each(|(symbol, _)| counts[usize::from(*symbol)] += 1);
         let mut length_lengths = [0u8; 19];
-        code_lengths(&counts, &mut length_lengths, 7);
+        code_lengths(&counts, &mut length_lengths, 7, 1 << 7);
         let mut length_codes = [Code::default(); 19];
         canonical(&length_lengths, &mut length_codes);
 
@@ -185,51 +216,19 @@ impl Deflater {
         }
     }
 
-    fn body<'a>(&self, rows: &[u8], mut bits: Bits<'a>) -> Bits<'a> {
-        let literal = |byte: u8| self.literals[usize::from(byte)];
-        // Without a zero before it, a run begins with a literal one.
-        let zero_if = [Code::default(), literal(0)];
-        let mut before = 1;
-        let mut at = 0;
-        while let Some(mut eight) = word(rows, at) {
-            if eight == 0 {
-                // Branches here would be guessed wrong every other time: there are thousands of runs, of any length.
-                let mut run = run_of_zeros(rows, at);
-                let fresh = usize::from(before != 0);
-                let mut zero = zero_if[fresh];
-                at += run;
-                run -= fresh;
-                while run > RUN_MAX {
-                    // What is left for the last match must be long enough for one.
-                    let length = if run < RUN_MAX + RUN_MIN { run - RUN_MIN } else { RUN_MAX };
-                    bits.put2(std::mem::take(&mut zero), self.runs[length]);
-                    run -= length;
-                }
-                bits.put2(zero, self.runs[run]);
-                // A run ends at something else, or at the end.
-                match word(rows, at) {
-                    Some(next) => eight = next,
-                    None => break,
-                }
-            }
-            before = eight >> 56;
-            // Eight sums without carries between them.
-            let near = ((eight & !HIGH_BITS) + EACH * u64::from(NEAR)) ^ (eight & HIGH_BITS);
-            if near & (EACH * u64::from(!(2 * NEAR - 1))) == 0 {
-                let pairs = (near & FIRSTS) | (near & !FIRSTS) >> (8 - NEAR_BITS);
-                let pair = |n: u32| self.pairs[(pairs >> (16 * n)) as usize % PAIRS];
-                bits.put_pairs(pair(0), pair(1), pair(2), pair(3));
-            } else {
-                let [a, b, c, d, e, f, g, h] = eight.to_le_bytes().map(literal);
-                bits.put4(a, b, c, d);
-                bits.put4(e, f, g, h);
-            }
-            at += 8;
+    /// Writes all tokens.
+    fn body<'a>(&'a self, rows: &[u8], bits: &mut Bits<'a>) {
+        let words = rows.len() / 8;
+        let mut plain = Plain { codes: &self.codes, bits: mem::take(bits) };
+        #[cfg(target_arch = "x86_64")]
+        match self.avx2 {
+            Some(avx2) => avx2.body(rows, &self.busy, &mut plain),
+            None => tokens(rows, &self.busy, 0..words, &mut plain),
         }
-        for &byte in &rows[at..] {
-            bits.put(literal(byte));
-        }
-        bits
+        #[cfg(not(target_arch = "x86_64"))]
+        tokens(rows, &self.busy, 0..words, &mut plain);
+        plain.literals(rows, 8 * words..rows.len());
+        *bits = plain.bits;
     }
 }
 
@@ -237,6 +236,138 @@ impl fmt::Debug for Deflater {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Deflater").finish_non_exhaustive()
     }
+}
+
+/// Whoever wants to know the tokens.
+trait Sink {
+    /// A run of zeros; before it, where `fresh`, comes a zero as a literal. At least [`RUN_MIN`] long, of any length.
+    fn run(&mut self, fresh: bool, length: usize);
+
+    /// Literals: the bytes of `rows` in this range.
+    fn literals(&mut self, rows: &[u8], range: Range<usize>);
+}
+
+/// Sends tokens.
+struct Plain<'a> {
+    codes: &'a Codes,
+    bits: Bits<'a>,
+}
+
+impl Sink for Plain<'_> {
+    #[inline(always)]
+    fn run(&mut self, fresh: bool, mut run: usize) {
+        // Not a branch: it would be guessed wrong every other time.
+        let zero_if = [Code::default(), self.codes.literals[0]];
+        let mut zero = zero_if[usize::from(fresh)];
+        while run > RUN_MAX {
+            // What is left for the last match must be long enough for one.
+            let length = if run < RUN_MAX + RUN_MIN { run - RUN_MIN } else { RUN_MAX };
+            self.bits.put2(mem::take(&mut zero), self.codes.runs[length]);
+            run -= length;
+        }
+        self.bits.put2(zero, self.codes.runs[run]);
+    }
+
+    #[inline(always)]
+    fn literals(&mut self, rows: &[u8], range: Range<usize>) {
+        let literal = |byte: u8| self.codes.literals[usize::from(byte)];
+        let mut words = rows[range].chunks_exact(8);
+        for eight in &mut words {
+            let eight: [u8; 8] = eight.try_into().expect("eight bytes");
+            let bytes = u64::from_le_bytes(eight);
+            // Eight sums without carries between them.
+            let near = ((bytes & !HIGH_BITS) + EACH * u64::from(NEAR)) ^ (bytes & HIGH_BITS);
+            if near & (EACH * u64::from(!(2 * NEAR - 1))) == 0 {
+                let pairs = (near & FIRSTS) | (near & !FIRSTS) >> (8 - NEAR_BITS);
+                let pair = |n: u32| self.codes.pairs[(pairs >> (16 * n)) as usize % PAIRS];
+                self.bits.put_pairs(pair(0), pair(1), pair(2), pair(3));
+            } else {
+                let [a, b, c, d, e, f, g, h] = eight.map(literal);
+                self.bits.put4(a, b, c, d);
+                self.bits.put4(e, f, g, h);
+            }
+        }
+        let mut rest = words.remainder().chunks_exact(4);
+        for four in &mut rest {
+            let four: [u8; 4] = four.try_into().expect("four bytes");
+            let [a, b, c, d] = four.map(literal);
+            self.bits.put4(a, b, c, d);
+        }
+        for &byte in rest.remainder() {
+            self.bits.put(literal(byte));
+        }
+    }
+}
+
+/// Counts tokens.
+struct Counter {
+    /// A table for each place in a word: equal neighbours, which are the rule here, would wait for one another in one.
+    literals: [[u32; 256]; 8],
+    lengths: [u32; LENGTH_SYMBOLS],
+}
+
+impl Sink for Counter {
+    fn run(&mut self, fresh: bool, run: usize) {
+        self.literals[0][0] += u32::from(fresh);
+        self.lengths[usize::from(LENGTH_SYMBOL[run.min(RUN_MAX)])] += 1;
+    }
+
+    fn literals(&mut self, rows: &[u8], range: Range<usize>) {
+        for eight in rows[range].chunks(8) {
+            for (lane, &byte) in self.literals.iter_mut().zip(eight) {
+                lane[usize::from(byte)] += 1;
+            }
+        }
+    }
+}
+
+/// One bit in `busy` for each whole word of `rows`, the first in the lowest place: whether it holds anything but zeros.
+fn mark(rows: &[u8], busy: &mut [u64]) {
+    assert!(rows.len() <= 8 * 64 * busy.len(), "no more than was said at the start");
+    for (bits, part) in busy.iter_mut().zip(rows.chunks(8 * 64)) {
+        let bit = |(n, word): (usize, &[u8])| u64::from(word != [0; 8]) << n;
+        *bits = part.chunks_exact(8).enumerate().map(bit).sum();
+    }
+}
+
+/// Tells `sink` the tokens of some whole words of `rows`, in order.
+#[inline(always)]
+fn tokens(rows: &[u8], busy: &[u64], words: Range<usize>, sink: &mut impl Sink) {
+    let zeros_before = |n: usize| word(rows, 8 * n).map_or(0, |w| w.trailing_zeros() as usize / 8);
+    let zeros_behind = |n: usize| word(rows, 8 * n).map_or(0, |w| w.leading_zeros() as usize / 8);
+    let mut at = words.start;
+    // Zeros at the end of the last word that was busy.
+    let mut left = 0;
+    while at < words.end {
+        let first = next(busy, at..words.end, 0);
+        let mut lead = 0;
+        if first > at {
+            // The run has all zeros on both sides; the first zero of all is a literal, for a match repeats.
+            lead = if first < words.end { zeros_before(first) } else { 0 };
+            sink.run(left == 0, left + 8 * (first - at) + lead - 1);
+            if first == words.end {
+                break;
+            }
+        }
+        at = next(busy, first..words.end, !0);
+        left = if at < words.end { zeros_behind(at - 1) } else { 0 };
+        sink.literals(rows, 8 * first + lead..8 * at - left.saturating_sub(1));
+    }
+}
+
+/// The first word of a range whose bit, turned round where `flip` has one, is set; else the end of the range.
+#[inline(always)]
+fn next(busy: &[u64], words: Range<usize>, flip: u64) -> usize {
+    let mut at = words.start / 64;
+    let mut bits = (busy[at] ^ flip) & (!0 << (words.start % 64));
+    while bits == 0 {
+        at += 1;
+        if 64 * at >= words.end {
+            return words.end;
+        }
+        bits = busy[at] ^ flip;
+    }
+    (64 * at + bits.trailing_zeros() as usize).min(words.end)
 }
 
 /// Bits that go out together, the first in the lowest place.
@@ -267,6 +398,7 @@ impl Code {
 }
 
 /// Writes bits from the lowest up, as DEFLATE wants them.
+#[derive(Default)]
 struct Bits<'a> {
     out: &'a mut [u8],
     at: usize,
@@ -342,26 +474,16 @@ fn word(bytes: &[u8], at: usize) -> Option<u64> {
     bytes.get(at..at + 8).map(|b| u64::from_le_bytes(b.try_into().expect("eight bytes")))
 }
 
-/// How many zeros there are from `at` on, where there are eight.
-#[inline(always)]
-fn run_of_zeros(bytes: &[u8], at: usize) -> usize {
-    let mut end = at + 8;
-    while let Some(next) = bytes.get(end..end + 16) {
-        let zeros =
-            u128::from_le_bytes(next.try_into().expect("sixteen bytes")).trailing_zeros() as usize / 8;
-        end += zeros;
-        if zeros < 16 {
-            return end - at;
-        }
-    }
-    end + bytes[end..].iter().take_while(|&&b| b == 0).count() - at
-}
-
-/// Lengths of an optimal prefix code for `counts`, none longer than `longest`; 0 for what never comes.
+/// Lengths of a prefix code for `counts`, none longer than `longest`; 0 for what never comes.
+///
+/// * `room`: how many codes of length `longest` there may be in place of these, which is what they then take. All that
+///   there are, `1 << longest`, give a complete code, as inflaters demand; less leaves some to other symbols. It must be
+///   a multiple of what the longest of these codes takes: where 62 symbols share no more than the room beside
+///   [`FAR`], some are longer than six bits, and 32 divides any such room.
 ///
 /// Huffman's code, with lengths cut at `longest` and the excess paid back by the next shorter ones: not the optimum
 /// under the limit, but within a thousandth of it on images.
-fn code_lengths(counts: &[u32], lengths: &mut [u8], longest: usize) {
+fn code_lengths(counts: &[u32], lengths: &mut [u8], longest: usize, room: usize) {
     // Count and symbol in one number, which sorts fastest.
     let mut sorted = [0u32; SYMBOLS];
     let mut used = 0;
@@ -409,15 +531,21 @@ fn code_lengths(counts: &[u32], lengths: &mut [u8], longest: usize) {
             of_length[usize::from(depth[node]).min(longest)] += 1;
         }
     }
-    // Cutting took more codes than there are. One of the longest becomes the neighbour of a shorter one that moves down
-    // for it, which gives back exactly one: the code stays complete, as inflaters demand.
-    let room = 1usize << longest;
-    let taken: usize = (1..=longest).map(|length| of_length[length] << (longest - length)).sum();
-    for _ in room..taken {
+    // Codes that became too short or too few: the longest but one move down until there is room, then the shortest that
+    // fit move up until none is left.
+    let mut taken: usize = (1..=longest).map(|length| of_length[length] << (longest - length)).sum();
+    while taken > room {
         let length = (1..longest).rev().find(|&length| of_length[length] > 0).expect("a shorter code");
         of_length[length] -= 1;
-        of_length[length + 1] += 2;
-        of_length[longest] -= 1;
+        of_length[length + 1] += 1;
+        taken -= 1 << (longest - length - 1);
+    }
+    while taken < room {
+        let fits = |&length: &usize| of_length[length] > 0 && 1 << (longest - length) <= room - taken;
+        let length = (2..=longest).find(fits).expect("the longest codes are steps small enough");
+        of_length[length] -= 1;
+        of_length[length - 1] += 1;
+        taken += 1 << (longest - length);
     }
     // The rarest get the longest.
     let mut next = sorted.iter();
@@ -455,10 +583,14 @@ const SYMBOLS: usize = 286;
 /// Bits that hold any symbol; the rest of 32 holds a count.
 const SYMBOL_BITS: u32 = 9;
 const LENGTH_SYMBOLS: usize = 29;
-/// Literals from `-NEAR` to `NEAR - 1` are looked up in pairs.
+/// Literals from `-NEAR` to `NEAR - 1` are near.
 const NEAR: u8 = 1 << (NEAR_BITS - 1);
 const NEAR_BITS: u32 = 5;
 const PAIRS: usize = 1 << (2 * NEAR_BITS);
+/// All others. Their codes have one length, so that in order they are numbers in a row.
+const FAR: Range<usize> = NEAR as usize..256 - NEAR as usize;
+/// Bits of the far literals in an image of nothing else: 256 codes are hardly more than they take.
+const FAR_SHORTEST: u32 = 9;
 /// A one in each byte of a word, and the highest bit of each.
 const EACH: u64 = 0x0101_0101_0101_0101;
 const HIGH_BITS: u64 = 0x80 * EACH;
@@ -469,7 +601,7 @@ const END: usize = 256;
 /// Shortest and longest match.
 const RUN_MIN: usize = 3;
 const RUN_MAX: usize = 258;
-/// Statistics come from one row in so many.
+/// Statistics come from one part in so many.
 const SAMPLE: usize = 16;
 /// Weight of a symbol seen against one that was not.
 const SEEN: u32 = 8;
@@ -514,9 +646,18 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    /// What the fastest way and the plain one both give.
     fn compressed(rows: &[u8], row: usize) -> Vec<u8> {
         let mut out = vec![0; bound(rows.len())];
-        let len = Deflater::new().compress(rows, row, &mut out);
+        let mut deflater = Deflater::new(rows.len());
+        let len = deflater.compress(rows, row, &mut out);
+        #[cfg(target_arch = "x86_64")]
+        {
+            deflater.avx2 = None;
+            let mut plain = vec![0; bound(rows.len())];
+            let plain_len = deflater.compress(rows, row, &mut plain);
+            assert!(out[..len] == plain[..plain_len], "the ways to encode differ");
+        }
         out.truncate(len);
         out
     }
@@ -574,14 +715,40 @@ mod tests {
             *count = a;
             (a, b) = (b, a + b);
         }
-        for (longest, used) in [(7, 19), (12, 28), (12, 2), (12, 1)] {
-            let mut lengths = [0u8; SYMBOLS];
-            code_lengths(&counts[..used], &mut lengths[..used], longest);
-            let taken: usize =
-                lengths.iter().filter(|&&l| l > 0).map(|&l| 1 << (longest - usize::from(l))).sum();
-            let room = if used == 1 { 1 << (longest - 1) } else { 1 << longest };
-            assert_eq!(taken, room, "{used} symbols of at most {longest} bits");
-            assert!(lengths[..used].iter().all(|&l| l > 0));
+        let far = [0, FAR.len(), FAR.len() << 1, FAR.len() << 3];
+        for (longest, used, less) in
+            [(7, 19, &far[..1]), (12, 28, &far), (12, 2, &far[..1]), (12, 1, &far[..1])]
+        {
+            for less in less {
+                let room = (1 << longest) - less;
+                let mut lengths = [0u8; SYMBOLS];
+                code_lengths(&counts[..used], &mut lengths[..used], longest, room);
+                let taken: usize =
+                    lengths.iter().filter(|&&l| l > 0).map(|&l| 1 << (longest - usize::from(l))).sum();
+                let room = if used == 1 { 1 << (longest - 1) } else { room };
+                assert_eq!(taken, room, "{used} symbols of at most {longest} bits, {less} less");
+                assert!(lengths[..used].iter().all(|&l| l > 0));
+            }
+        }
+    }
+
+    #[test]
+    fn far_literals_have_codes_in_a_row() {
+        // From hardly any to nothing else.
+        for one_in in [1000, 100, 20, 5, 2, 1] {
+            let rows: Vec<u8> = (0..64 * 600)
+                .map(|i| if i % one_in == 0 { (16 + i * 7 % 224) as u8 } else { (i % 13) as u8 })
+                .collect();
+            let mut deflater = Deflater::new(rows.len());
+            deflater.compress(&rows, 64, &mut vec![0; bound(rows.len())]);
+            let codes = &deflater.codes.literals[FAR];
+            let number = |code: Code| (code.bits() as u32).reverse_bits() >> (32 - code.len());
+            for (n, &code) in (0..).zip(codes) {
+                assert_eq!((number(code), code.len()), (number(codes[0]) + n, codes[0].len()));
+            }
+            let expected = if one_in == 1 { FAR_SHORTEST } else { codes[0].len() };
+            assert_eq!(codes[0].len(), expected, "one in {one_in}");
+            assert_eq!(inflated(&compressed(&rows, 64)), rows);
         }
     }
 

@@ -44,7 +44,7 @@ impl Encoder {
             filtered: vec![0; raw].into_boxed_slice(),
             zlib: vec![0; deflate::bound(raw)].into_boxed_slice(),
             comment: [KEYWORD, &[0; METADATA_MAX]].concat().into_boxed_slice(),
-            deflater: Deflater::new(),
+            deflater: Deflater::new(raw),
         }
     }
 
