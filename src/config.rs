@@ -93,6 +93,12 @@ pub struct Probe {
     /// Print the findings as JSON
     #[arg(long)]
     pub json: bool,
+    /// Watch the sensor and print an acceptance report in Markdown; stop the service before
+    #[arg(long, conflicts_with = "json")]
+    pub report: bool,
+    /// How long the report watches it
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600), requires = "report")]
+    pub seconds: u64,
     /// Configuration file, for the sensor and the kinect.* keys
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,

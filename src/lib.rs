@@ -66,6 +66,7 @@ pub mod record;
 
 // What stands in the way of a sensor.
 pub mod probe;
+pub mod report;
 
 // Read by `main` alone.
 pub mod config;

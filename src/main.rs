@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use data_encoding::BASE64URL;
-use kinect2::diagnosis::diagnose;
+use kinect2::diagnosis::{Finding, diagnose};
 
 use depthcast::access::TokenHash;
 use depthcast::camera::LocalClock;
@@ -21,8 +21,10 @@ use depthcast::net_poll::{Server, Stop};
 use depthcast::probe;
 use depthcast::record::{self, Limit};
 use depthcast::render::Renderer;
+use depthcast::report::{self, Machine, hottest};
 use depthcast::service::{Notifier, Signals, allow_descriptors, complain, inherited, start_log};
 use depthcast::source::demo::Demo;
+use depthcast::source::fault::Plan;
 use depthcast::source::kinect::Kinect;
 use depthcast::source::{Feed, Source};
 use depthcast::view::{self, View};
@@ -84,17 +86,7 @@ fn run(command: &Command) -> Result<(), Failure> {
     start_log(config.log_level);
     let cannot_start = |e: &dyn ToString| Failure::new(CANNOT_START, e.to_string());
     let signals = Signals::block().map_err(|e| cannot_start(&e))?;
-    let source = match &config.source {
-        SourceSpec::Demo => Source::Demo(Box::new(Demo::new(DEMO_SEED))),
-        SourceSpec::Replay(path) => Source::open_replay(path).map_err(|e| cannot_start(&e))?,
-        SourceSpec::Kinect(serial) => {
-            let sensor = config.kinect.sensor(serial.clone(), config.roots.clone(), false);
-            Source::Kinect(Box::new(Kinect::new(sensor, clock.now()).map_err(|e| cannot_start(&e))?))
-        }
-        SourceSpec::Libfreenect2(serial) => {
-            through_library(&config, serial.clone(), clock.now()).map_err(|e| cannot_start(&e))?
-        }
-    };
+    let source = open(&config, clock.now())?;
     let now = clock.now();
     let feed = Feed::new(source, config.fps, config.faults.clone(), now);
     let renderer = renderer(&config);
@@ -141,6 +133,21 @@ fn run(command: &Command) -> Result<(), Failure> {
             }
         }
     }
+}
+
+/// The source that the configuration names. A sensor need not be there.
+fn open(config: &Config, now: Now) -> Result<Source, Failure> {
+    let source = match &config.source {
+        SourceSpec::Demo => Ok(Source::Demo(Box::new(Demo::new(DEMO_SEED)))),
+        SourceSpec::Replay(path) => Source::open_replay(path),
+        SourceSpec::Kinect(serial) => {
+            let sensor = config.kinect.sensor(serial.clone(), config.roots.clone(), false);
+            let kinect = Kinect::new(sensor, now).map_err(|e| e.to_string());
+            kinect.map(|kinect| Source::Kinect(Box::new(kinect)))
+        }
+        SourceSpec::Libfreenect2(serial) => through_library(config, serial.clone(), now),
+    };
+    source.map_err(|e| Failure::new(CANNOT_START, e))
 }
 
 /// The sensor behind libfreenect2.
@@ -194,12 +201,34 @@ fn probe(options: &Probe) -> Result<bool, Failure> {
         SourceSpec::Demo | SourceSpec::Replay(_) => None,
     };
     let findings = diagnose(&config.roots, serial, config.kinect.packets, config.kinect.transfers);
+    if options.report {
+        return report(&config, &findings, Duration::from_secs(options.seconds));
+    }
     let columns = env::var("COLUMNS").ok().and_then(|text| text.parse().ok()).unwrap_or(COLUMNS);
     let text = if options.json { probe::json(&findings) } else { probe::table(&findings, columns) };
     io::stdout()
         .write_all(text.as_bytes())
         .map_err(|e| Failure::new(FAILED, format!("cannot write: {e}")))?;
     Ok(probe::is_fine(&findings))
+}
+
+/// Watches the sensor, if nothing is in its way, and prints what an acceptance test wants to know.
+fn report(config: &Config, findings: &[Finding], length: Duration) -> Result<bool, Failure> {
+    let root = Path::new("/");
+    let machine = Machine::read(root, &config.roots);
+    let before = hottest(root);
+    let clock = Clock::start();
+    let capture = if probe::is_fine(findings) {
+        let mut feed = Feed::new(open(config, clock.now())?, config.fps, Plan::default(), clock.now());
+        report::capture(&mut feed, length, &clock).map_err(|e| e.to_string())
+    } else {
+        Err("something stands in the way, see above".to_owned())
+    };
+    let text = report::markdown(&machine, findings, &capture, (before, hottest(root)));
+    io::stdout()
+        .write_all(text.as_bytes())
+        .map_err(|e| Failure::new(FAILED, format!("cannot write: {e}")))?;
+    Ok(capture.is_ok_and(|capture| capture.frames > 0 && capture.trouble.is_none()))
 }
 
 fn record(options: &Recording) -> Result<(), Failure> {

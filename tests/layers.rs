@@ -31,6 +31,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("convert", &["encode", "source"]),
     ("record", &["clock", "encode", "service", "source"]),
     ("probe", &[]),
+    ("report", &["clock", "service", "source"]),
     ("config", &["access", "camera", "colormap", "encode", "net_poll", "peer", "proto", "source", "view"]),
 ];
 

@@ -15,6 +15,7 @@ import http.client
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import socket
@@ -229,6 +230,26 @@ def check_probe():
             need([f["kind"] for f in errors] == [kind] and part in errors[0]["remedy"], f"{errors}")
     table = run("probe", *roots, env=env, code=2)
     need("remedy: give the adaptor" in table and "No frame will come" in table, table)
+
+
+def check_report():
+    """What an acceptance test wants to know, as far as a program can see it."""
+    env, roots = simulator("report")
+    with step("probe --report: what the sensor delivered in three seconds, and who it is"):
+        text = run("probe", "--report", "--seconds", 3, *roots, env=env)
+        rows = dict(re.findall(r"^\| ([^|]+) \| ([^|]*) \|$", text, re.M))
+        need(rows["sensor's serial number"] == SERIAL, rows)
+        frames, seconds, rate = map(float, re.match(r"(\d+) in ([\d.]+) s: ([\d.]+) a second", rows["frames"]).groups())
+        lost = sum(map(int, re.findall(r"\d+", rows["frames dropped, lost"])))
+        need(abs(frames + lost - 90) <= 6 and abs(seconds - 3) < 0.5 and rate <= 31, rows)
+        need(50 < float(rows["pixels with a depth"].rstrip(" %")) <= 100, rows)
+        verdict = re.search(r"\*\*Verdict: (.*)\.\*\*", text)[1]
+        good = lost == 0 and rate >= 29.5
+        need(verdict == ("all that a program can see is well" if good else "frames come, but see above"), text)
+    with step("probe --report: a sensor on USB 2 is not started, and the report says why"):
+        env, roots = simulator("report-usb2", "usb2")
+        text = run("probe", "--report", *roots, env=env, code=2)
+        need("None: something stands in the way" in text and "| error | link | " in text, text)
 
 
 def check_frames(known, frames=1800):
@@ -470,6 +491,7 @@ def proofs(known):
         "probe": check_probe,
         "frames": lambda: check_frames(known),
         "stop": check_stop,
+        "report": check_report,
         "record": lambda: check_record(known),
         "unplug": lambda: outage(known, "unplug", "unplug@10+4/14", {"disconnected", "not_found", "no_power"},
                                  ready="plug"),
