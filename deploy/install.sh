@@ -34,17 +34,18 @@ put() {
 make_user() {
     if [ -n "$DESTDIR" ]; then
         say "the user depthcast is made from $SYSUSERS when the image boots; without systemd-sysusers add a system user"
-    elif id depthcast >/dev/null 2>&1; then
+        return
+    fi
+    if has systemd-sysusers; then systemd-sysusers "$SYSUSERS" || true; fi
+    if id depthcast >/dev/null 2>&1; then
         :
-    elif has systemd-sysusers; then
-        systemd-sysusers "$SYSUSERS"
     elif has useradd; then
         useradd --system --user-group --no-create-home --home-dir / --shell /sbin/nologin depthcast
     elif has adduser; then
         # That of busybox.
         addgroup -S depthcast && adduser -S -D -H -h / -s /sbin/nologin -G depthcast depthcast
     else
-        die 'neither systemd-sysusers, useradd nor adduser is there: add a system user "depthcast" with a group of its own'
+        die 'neither systemd-sysusers, useradd nor adduser can: add a system user "depthcast" with a group of its own'
     fi
 }
 

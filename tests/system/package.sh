@@ -1,0 +1,183 @@
+#!/usr/bin/env bash
+# The packages: both built, lintian, built again in another folder to the same bytes, what they ask of a C library; and in
+# an arm64 root of Debian 11, whose glibc is that of JetPack 5, installed, upgraded with an edited configuration, removed,
+# purged, and the same with install.sh in one without apt's blessing.
+#
+# Run by hand: an hour with everything built anew, minutes with CARGO_TARGET_DIR kept. Needs root, a Debian of amd64, and
+# registers qemu with the kernel (binfmt_misc) for as long as it runs. DEPTHCAST_PACKAGE_PARTS chooses: "build again root".
+. "$(dirname "$0")/lib.sh"
+cd "$ROOT"
+
+PARTS=${DEPTHCAST_PACKAGE_PARTS:-build again root}
+LAB=$OUT/package
+# The oldest that the mirror still has: 2.31.
+OLD=bullseye
+MIRROR=$(sed -n 's/^URIs: *\([^ ]*\).*/\1/p' /etc/apt/sources.list.d/*.sources 2>/dev/null | head -n 1)
+passed=0 failed=0
+mkdir -p "$LAB"
+[ "$(id -u)" = 0 ] || die 'this test wants root'
+[ "$(dpkg --print-architecture)" = amd64 ] || die 'this test wants amd64'
+
+part() { [[ " $PARTS " == *" $1 "* ]]; }
+check() {
+    local name=$1
+    shift
+    if "$@" >"$LAB/check.txt" 2>&1; then
+        passed=$((passed + 1)) && say "PASS $name"
+    else
+        failed=$((failed + 1)) && say "FAIL $name" && tail -n 20 "$LAB/check.txt"
+    fi
+}
+quiet() { local text; text=$("$@" 2>&1 | grep -v 'running with root privileges'); [ -z "$text" ] || { echo "$text"; return 1; }; }
+
+# The compiler for arm64 is that of arm.sh.
+arch_packages=(rustc-web libstd-rust-web-dev:arm64 gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static)
+if ! [ -x /usr/bin/qemu-aarch64-static ] || ! [ -d /usr/lib/rustlib/aarch64-unknown-linux-gnu ]; then
+    dpkg --add-architecture arm64
+    again apt-get -qq update
+    again env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "${arch_packages[@]}" \
+        >"$OUT/apt-arm.log" 2>&1 || die "cannot install ${arch_packages[*]}"
+fi
+need lintian lintian
+need shellcheck shellcheck
+need mmdebstrap mmdebstrap
+need arch-test arch-test
+command -v cargo-deb >/dev/null || cargo install --locked --quiet cargo-deb
+
+if part build; then
+    for arch in amd64 arm64; do check "$arch builds" deploy/package "$arch"; done
+fi
+deb() { echo target/package/depthcast_*-*_"$1".deb; }
+archive() { echo target/package/depthcast_*_"$1".tar.gz; }
+for arch in amd64 arm64; do
+    check "$arch: lintian has nothing to say" quiet lintian --fail-on warning,error "$(deb $arch)"
+    rm -rf "${LAB:?}/$arch"
+    dpkg -x "$(deb $arch)" "$LAB/$arch"
+    # A static program has no table of versions to ask for.
+    check "$arch: the program is static and asks for no C library" eval \
+        "! readelf -l '$LAB/$arch/usr/bin/depthcast' | grep -q INTERP && ! readelf -V '$LAB/$arch/usr/bin/depthcast' | grep GLIBC"
+    check "$arch: no path of this machine is in it" eval "! strings '$LAB/$arch/usr/bin/depthcast' | grep -E '$ROOT|$HOME/'"
+    say "NOTE $(basename "$(deb $arch)"): $(stat -c %s "$(deb $arch)") bytes, $(file -b "$LAB/$arch/usr/bin/depthcast" | grep -oE 'for GNU/Linux [0-9.]+'), sha256 $(sha256sum <"$(deb $arch)" | cut -c 1-16)..."
+done
+check 'scripts: shellcheck' shellcheck deploy/install.sh deploy/package deploy/debian/*
+
+if part again; then
+    for arch in amd64 arm64; do
+        # Another folder with another name, another target folder: nothing but the sources is shared.
+        rm -rf "$LAB/elsewhere" && mkdir -p "$LAB/elsewhere"
+        git archive HEAD | tar -x -C "$LAB/elsewhere"
+        check "$arch builds in another folder" env CARGO_TARGET_DIR="$LAB/elsewhere/build" \
+            SOURCE_DATE_EPOCH="$(git log -1 --format=%ct)" "$LAB/elsewhere/deploy/package" "$arch"
+        for file in "$(deb $arch)" "$(archive $arch)"; do
+            check "$(basename "$file"): the same bytes" cmp "$file" "$LAB/elsewhere/$file"
+        done
+        rm -rf "$LAB/elsewhere"
+    done
+fi
+
+# binfmt_misc lets the kernel hand arm64 programs to qemu.
+BINFMT=/proc/sys/fs/binfmt_misc
+registered=
+unregister() { [ -z "$registered" ] || echo -1 >"$BINFMT/qemu-depthcast" || true; }
+trap unregister EXIT
+register() {
+    [ -e "$BINFMT/register" ] || mount -t binfmt_misc binfmt_misc "$BINFMT"
+    ! grep -qs 'interpreter.*qemu-aarch64' "$BINFMT"/* || return 0
+    printf '%s' ':qemu-depthcast:M::\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00:\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff:/usr/bin/qemu-aarch64-static:F' \
+        >"$BINFMT/register"
+    registered=1
+}
+# With /proc, in a namespace of its own, so that nothing is left mounted.
+in_root() {
+    unshare --mount sh -c 'mount -t proc proc "$0/proc" && mount -t sysfs sysfs "$0/sys" && exec chroot "$0" "$@"' "$LAB/root" "$@"
+}
+fresh() { rm -rf "$LAB/root" && cp -a --reflink=auto "$LAB/clean" "$LAB/root"; }
+edit() { in_root sed -i 's/^#location = .*/location = "Roof"/' /etc/depthcast/config.toml; }
+edited() { in_root grep -q '^location = "Roof"' /etc/depthcast/config.toml; }
+gone() { local path; for path in "$@"; do [ ! -e "$LAB/root$path" ] || { echo "$path is there"; return 1; }; done; }
+there() { local path; for path in "$@"; do [ -e "$LAB/root$path" ] || { echo "$path is not there"; return 1; }; done; }
+enabled() { in_root systemctl is-enabled depthcast.service depthcast.socket | uniq | grep -qx enabled; }
+# Serves the demo: the picture, whole, and the right exit code.
+serves() {
+    in_root timeout 60 depthcast demo --listen 127.0.0.1:8099 >"$LAB/serves.txt" 2>&1 &
+    local server=$! tries=60
+    until curl -fsS --max-time 5 -o "$LAB/picture.png" http://127.0.0.1:8099/snapshot.png; do
+        tries=$((tries - 1)) && [ "$tries" -gt 0 ] || return 1
+        sleep 0.5
+    done
+    kill -TERM "$server" || true
+    wait "$server" || true
+    file "$LAB/picture.png" | grep -q '512 x 424'
+}
+
+if part root; then
+    register
+    if [ ! -e "$LAB/complete" ]; then
+        say "making an arm64 root of $OLD"
+        rm -rf "$LAB/clean"
+        again mmdebstrap --quiet --mode=root --variant=minbase --arch=arm64 \
+            --include=systemd,systemd-sysv,udev,init-system-helpers,passwd "$OLD" "$LAB/clean" "$MIRROR" \
+            >"$OUT/mmdebstrap-arm64.log" 2>&1 || die "mmdebstrap, see $OUT/mmdebstrap-arm64.log"
+        touch "$LAB/complete"
+    fi
+    fresh
+    say "NOTE $(in_root sh -c '. /etc/os-release; echo "$PRETTY_NAME"'), $(in_root uname -m), $(in_root ldd --version | head -n 1)"
+    cp "$(deb arm64)" "$LAB/root/new.deb"
+    # The next version is the same with another configuration and a higher number.
+    rm -rf "$LAB/next" && dpkg-deb -R "$(deb arm64)" "$LAB/next"
+    sed -i 's/^\(Version: .*\)$/\1+1/' "$LAB/next/DEBIAN/control"
+    sed -i '1s/$/ Of the next version./' "$LAB/next/etc/depthcast/config.toml"
+    dpkg-deb --root-owner-group -b "$LAB/next" "$LAB/root/next.deb" >/dev/null
+
+    check 'arm64: installs' in_root dpkg -i /new.deb
+    check 'arm64: the program runs' in_root depthcast --version
+    check 'arm64: it serves a picture' serves
+    check 'arm64: the packaged configuration is good' in_root depthcast check --config /etc/depthcast/config.toml
+    check 'arm64: units are enabled' enabled
+    check 'arm64: the user is there' in_root id depthcast
+    say "NOTE $(in_root id depthcast), systemd $(in_root systemctl --version | head -n 1)"
+    check 'arm64: the unit is understood' quiet in_root systemd-analyze verify --man=no depthcast.service depthcast.socket
+    edit
+    check 'arm64: upgraded with an edited configuration' in_root dpkg -i --force-confdef --force-confold /next.deb
+    check 'arm64: the edited configuration is kept' edited
+    check 'arm64: the new one lies beside it' there /etc/depthcast/config.toml.dpkg-dist
+    in_root systemctl disable depthcast.service depthcast.socket >/dev/null 2>&1
+    check 'arm64: an upgrade does not enable what was disabled' eval \
+        "in_root dpkg -i --force-confold /next.deb && ! in_root systemctl is-enabled depthcast.service"
+    check 'arm64: removed' in_root dpkg -r depthcast
+    check 'arm64: the program is gone, the configuration is kept' eval 'gone /usr/bin/depthcast && edited'
+    check 'arm64: installed again over it' in_root dpkg -i --force-confold /next.deb
+    check 'arm64: it is still kept' edited
+    check 'arm64: purged' in_root dpkg -P depthcast
+    check 'arm64: nothing is left' gone /usr/bin/depthcast /etc/depthcast /lib/systemd/system/depthcast.service \
+        /etc/systemd/system/multi-user.target.wants/depthcast.service /lib/udev/rules.d/60-depthcast.rules
+    check 'arm64: no broken link in /etc/systemd' eval "! find '$LAB/root/etc/systemd' -xtype l -name 'depthcast*' | grep ."
+
+    # Without apt: a root that is run in, though without a running systemd; then one that is an image.
+    fresh
+    rm -rf "$LAB/archive" && mkdir "$LAB/archive"
+    tar -xzf "$(archive arm64)" -C "$LAB/archive"
+    set -- "$LAB"/archive/depthcast_*_arm64
+    cp -a "$1" "$LAB/root"
+    inside=/$(basename "$1")
+    check 'install.sh: installs' in_root "$inside/install.sh"
+    check 'install.sh: the program runs' in_root depthcast --version
+    check 'install.sh: it serves a picture' serves
+    check 'install.sh: units are enabled' enabled
+    check 'install.sh: the unit is understood' quiet in_root systemd-analyze verify --man=no depthcast.service depthcast.socket
+    check 'install.sh: the user is there' in_root id depthcast
+    edit
+    check 'install.sh: once more' in_root "$inside/install.sh"
+    check 'install.sh: the edited configuration is kept' edited
+    check 'install.sh: the new one lies beside it' there /etc/depthcast/config.toml.new-version
+    check 'install.sh: uninstalls' in_root "$inside/install.sh" uninstall
+    check 'install.sh: the program is gone, the configuration is kept' eval 'gone /usr/bin/depthcast && edited'
+    check 'install.sh: uninstalls with --purge' in_root "$inside/install.sh" uninstall --purge
+    check 'install.sh: nothing is left' gone /etc/depthcast /etc/systemd/system/depthcast.service \
+        /etc/systemd/system/sockets.target.wants/depthcast.socket /etc/udev/rules.d/60-depthcast.rules
+    fresh
+    check 'install.sh: into an image' env DESTDIR="$LAB/root" "$1/install.sh"
+    check 'install.sh: units are enabled in the image' enabled
+fi
+say "$passed checks passed, $failed failed ($PARTS)"
+[ "$failed" = 0 ] || die 'see above'
