@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The package under a real systemd: installed in a Debian that systemd-nspawn boots. boot_guest.sh is what runs in it and
-# prints PASS or FAIL for each check; this script counts them.
+# prints PASS or FAIL for each check; this script counts them. Then it is booted once more with a root that is read-only.
 #
 # Run by hand: a minute, and three for the root that is made once below target/system/boot. Needs root and a package:
 # DEPTHCAST_DEB, or what deploy/package makes. There is no USB and there are no udev events in a container.
@@ -34,24 +34,71 @@ printf '[Service]\nExecStart=\nExecStart=/usr/bin/depthcast run --source demo --
     >"$LAB/root/etc/systemd/system/depthcast.service.d/demo.conf"
 ln -sf /lib/systemd/system/multi-user.target "$LAB/root/etc/systemd/system/default.target"
 cp tests/system/boot_guest.sh "$LAB/root/guest.sh"
-CHECKS=$(grep -c "^ *check '" tests/system/boot_guest.sh)
+cp tests/system/boot_readonly_guest.sh "$LAB/root/readonly.sh"
+CHECKS=$(cat tests/system/boot_guest.sh tests/system/boot_readonly_guest.sh | grep -c "^ *check '")
+: >"$OUT/boot-guest.txt"
 
-timeout 300 systemd-nspawn --quiet --register=no --keep-unit --private-network -D "$LAB/root" -b --console=pipe \
-    </dev/null >"$OUT/boot-console.txt" 2>&1 &
-NSPAWN=$!
+# Where the kernel's memory controller is of the old kind, containers do not get it, and this script stands in: the guest
+# names a process in /oom-wanted, and it is put where the kernel kills it for want of memory.
+OLD_MEMORY=/sys/fs/cgroup/memory/depthcast-boot
+rm -f "$LAB/root/oom-possible"
+if mkdir -p "$OLD_MEMORY" 2>/dev/null && [ -e "$OLD_MEMORY/memory.limit_in_bytes" ]; then
+    touch "$LAB/root/oom-possible"
+fi
+starve() {
+    local wanted status
+    until [ -s "$LAB/root/oom-wanted" ]; do sleep 0.2; done
+    wanted=$(cat "$LAB/root/oom-wanted")
+    echo 131072 >"$OLD_MEMORY/memory.limit_in_bytes"
+    # Its number on this side.
+    for status in /proc/[0-9]*/status; do
+        if grep -qs "^NSpid:.*[[:space:]]$wanted$" "$status" && grep -qs '^Name:[[:space:]]depthcast$' "$status"; then
+            basename "$(dirname "$status")" >"$OLD_MEMORY/cgroup.procs"
+        fi
+    done
+    rm "$LAB/root/oom-wanted"
+}
+
+NSPAWN=''
 # timeout → systemd-nspawn → the container's first process.
 leader() { pgrep -P "$(pgrep -P "$NSPAWN" | head -n 1)" 2>/dev/null | head -n 1; }
-stop() { [ -z "$(leader)" ] || kill -s RTMIN+4 "$(leader)" 2>/dev/null || true; wait "$NSPAWN" 2>/dev/null || true; }
-trap stop EXIT
-for _ in $(seq 100); do
-    LEADER=$(leader || true)
-    [ -n "$LEADER" ] && nsenter -t "$LEADER" -a systemctl is-system-running 2>/dev/null | grep -qE 'running|degraded' && break
-    kill -0 "$NSPAWN" 2>/dev/null || break
-    sleep 0.3
-done
-[ -n "${LEADER:-}" ] || { cat "$OUT/boot-console.txt"; die 'the container does not boot'; }
-say "booted: $(nsenter -t "$LEADER" -a systemctl --version | head -n 1), $(nsenter -t "$LEADER" -a systemctl is-system-running || true)"
-nsenter -t "$LEADER" -a bash /guest.sh 2>&1 | tee "$OUT/boot-guest.txt"
+stop() {
+    [ -n "$NSPAWN" ] || return 0
+    [ -z "$(leader)" ] || kill -s RTMIN+4 "$(leader)" 2>/dev/null || true
+    wait "$NSPAWN" 2>/dev/null || true
+    NSPAWN=''
+}
+tidy() {
+    [ -z "${STARVE:-}" ] || kill "$STARVE" 2>/dev/null || true
+    stop
+    rmdir "$OLD_MEMORY" 2>/dev/null || true
+}
+trap tidy EXIT
+
+# boot SCRIPT OPTIONS...: boots the root and runs the script in it.
+boot() {
+    local script=$1
+    shift
+    timeout 420 systemd-nspawn --quiet --register=no --keep-unit --private-network -D "$LAB/root" "$@" -b --console=pipe \
+        </dev/null >"$OUT/boot-console.txt" 2>&1 &
+    NSPAWN=$!
+    for _ in $(seq 100); do
+        LEADER=$(leader || true)
+        [ -n "$LEADER" ] && nsenter -t "$LEADER" -a systemctl is-system-running 2>/dev/null | grep -qE 'running|degraded' && break
+        kill -0 "$NSPAWN" 2>/dev/null || break
+        sleep 0.3
+    done
+    [ -n "${LEADER:-}" ] || { cat "$OUT/boot-console.txt"; die 'the container does not boot'; }
+    say "booted: $(nsenter -t "$LEADER" -a systemctl --version | head -n 1), $(nsenter -t "$LEADER" -a systemctl is-system-running || true)"
+    nsenter -t "$LEADER" -a bash "/$script" 2>&1 | tee -a "$OUT/boot-guest.txt" || true
+    stop
+}
+
+starve &
+STARVE=$!
+boot guest.sh
+[ ! -e "$OLD_MEMORY/memory.oom_control" ] || say "NOTE killed by the kernel for want of memory: $(grep 'oom_kill ' "$OLD_MEMORY/memory.oom_control")"
+boot readonly.sh --volatile=state
 passed=$(grep -c '^PASS' "$OUT/boot-guest.txt" || true)
 failed=$(grep -c '^FAIL' "$OUT/boot-guest.txt" || true)
 skipped=$(grep -c '^SKIPPED' "$OUT/boot-guest.txt" || true)

@@ -87,9 +87,9 @@ register() {
         >"$BINFMT/register"
     registered=1
 }
-# With /proc, in a namespace of its own, so that nothing is left mounted.
+# With /proc and /sys, in a namespace of its own, so that nothing is left mounted.
 in_root() {
-    unshare --mount sh -c 'mount -t proc proc "$0/proc" && mount -t sysfs sysfs "$0/sys" && exec chroot "$0" "$@"' "$LAB/root" "$@"
+    unshare --mount sh -c 'mount -t proc proc "$0/proc" && mount --rbind /sys "$0/sys" && exec chroot "$0" "$@"' "$LAB/root" "$@"
 }
 fresh() { rm -rf "$LAB/root" && cp -a --reflink=auto "$LAB/clean" "$LAB/root"; }
 edit() { in_root sed -i 's/^#location = .*/location = "Roof"/' /etc/depthcast/config.toml; }
