@@ -6,6 +6,9 @@
 // Filtered images to zlib streams.
 mod deflate;
 
+// Bytes to the text of a pickle.
+pub mod escape;
+
 // JPEG under a palette.
 pub mod jpeg;
 
