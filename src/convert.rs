@@ -42,7 +42,7 @@ fn to_pictures(from: &Path, to: &Path) -> Result<usize, Error> {
     let mut out = vec![0; png::depth_bound(WIDTH, HEIGHT)];
     let mut progress = Progress::new(recording.len());
     for n in 0..recording.len() {
-        recording.decode(n as u64, &mut depth);
+        recording.decode(n as u64, &mut depth, None);
         let len = encoder.depth(&depth, "", &mut out);
         write(&to.join(format!("{n:06}.png")), &out[..len])?;
         progress.step();

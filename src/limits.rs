@@ -121,6 +121,9 @@ pub const GONE_AFTER: Duration = Duration::from_secs(1);
 /// A frame at most this old makes the server ready.
 pub const READY_WITHIN: Duration = Duration::from_secs(2);
 
+/// A source goes on making infrared pictures for this long after somebody wanted one: starting anew takes a frame or two.
+pub const INFRARED_FOR: Duration = Duration::from_secs(3);
+
 /// While the source is gone, the placeholder is drawn anew this often.
 pub const PLACEHOLDER_EVERY: Duration = Duration::from_secs(1);
 

@@ -265,9 +265,11 @@ pub fn write_state(
     write!(out, r#""uptime_s":{},"counters":{{"captured":{},"#, state.uptime.as_secs(), c.captured)?;
     write!(out, r#""torn":{},"placeholders":{},"lost":{},"#, c.torn, c.placeholders, c.lost)?;
     write!(out, r#""accepted":{},"pictures":{},"bytes":{},"made":{{"#, c.accepted, c.pictures, c.bytes)?;
-    let Made { index, png, jpeg, message, depth_png, rvl, raw } = state.made;
-    write!(out, r#""index":{index},"png":{png},"jpeg":{jpeg},"message":{message},"#)?;
-    write!(out, r#""depth_png":{depth_png},"rvl":{rvl},"raw":{raw}}},"closed":{{"#)?;
+    for (n, (format, made)) in state.made.by_format().into_iter().enumerate() {
+        let comma = if n > 0 { "," } else { "" };
+        write!(out, r#"{comma}"{format}":{made}"#)?;
+    }
+    out.write_str(r#"},"closed":{"#)?;
     for (n, (word, count)) in Close::WORDS.iter().zip(c.closed).enumerate() {
         let comma = if n > 0 { "," } else { "" };
         write!(out, r#"{comma}"{word}":{count}"#)?;
@@ -317,7 +319,7 @@ fn write_name(out: &mut impl Write, name: Option<impl fmt::Display>) -> fmt::Res
 pub const fn state_bound(viewers: usize, camera_bytes: usize) -> usize {
     // A control character takes six bytes in JSON; a viewer with the longest numbers and key 360; a sensor with the longest
     // numbers and name 800, and the reason for not having one 400.
-    3340 + 6 * camera_bytes + 360 * viewers
+    3460 + 6 * camera_bytes + 360 * viewers
 }
 
 const TENTHS: usize = 50;

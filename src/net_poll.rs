@@ -428,7 +428,13 @@ impl Server {
                 world.fps = world.rate.mean(now.mono).unwrap_or(f64::from(world.nominal));
                 world.frame = Some(stamp);
                 // Before anything can be made of it: what must not be seen never leaves.
-                world.renderer.view().apply(&mut world.ring.filling(&filling).depth);
+                let slot = world.ring.filling(&filling);
+                let view = world.renderer.view();
+                view.apply(&mut slot.depth);
+                if let Some(infrared) = world.feed.infrared() {
+                    view.apply_infrared(infrared, &slot.depth);
+                    world.renderer.take_infrared(slot, infrared, stamp);
+                }
                 world.ring.publish(filling, stamp, Picture::Depth);
             }
             outcome => {

@@ -8,7 +8,7 @@ use crate::encode::{jpeg, metadata, png, rvl};
 use crate::placeholder;
 use crate::proto::pickle;
 use crate::ring::{Form, Picture, Room, Slot};
-use crate::source::{HEIGHT, PIXELS, WIDTH};
+use crate::source::{HEIGHT, PIXELS, Stamp, WIDTH};
 use crate::view::View;
 
 /// The stages and their scratch memory.
@@ -21,6 +21,8 @@ pub struct Renderer {
     clock: LocalClock,
     view: View,
     jpeg: jpeg::Settings,
+    /// See [`greys`].
+    greys: Box<[u8]>,
     made: Made,
 }
 
@@ -41,12 +43,19 @@ pub struct Made {
     pub rvl: u64,
     /// Depths in bytes.
     pub raw: u64,
+    /// Infrared pictures as grey.
+    pub infrared: u64,
+    /// PNGs of them.
+    pub infrared_png: u64,
+    /// JPEGs of them.
+    pub infrared_jpeg: u64,
 }
 
 impl Made {
     /// Each with its name in metrics.
-    pub fn by_format(self) -> [(&'static str, u64); 7] {
-        let Made { index, png, jpeg, message, depth_png, rvl, raw } = self;
+    pub fn by_format(self) -> [(&'static str, u64); 10] {
+        let Made { index, png, jpeg, message, depth_png, rvl, raw, infrared, infrared_png, infrared_jpeg } =
+            self;
         [
             ("index", index),
             ("png", png),
@@ -55,6 +64,9 @@ impl Made {
             ("depth_png", depth_png),
             ("rvl", rvl),
             ("raw", raw),
+            ("infrared", infrared),
+            ("infrared_png", infrared_png),
+            ("infrared_jpeg", infrared_jpeg),
         ]
     }
 }
@@ -67,7 +79,7 @@ impl Renderer {
         let encoder = png::Encoder::new(WIDTH, HEIGHT);
         let table = Table::new(range);
         let jpeg = jpeg::Settings::default();
-        Self { range, table, encoder, camera, clock, view, jpeg, made: Made::default() }
+        Self { range, table, encoder, camera, clock, view, jpeg, greys: greys(), made: Made::default() }
     }
 
     /// The same with other settings for JPEG than the default.
@@ -124,7 +136,8 @@ impl Renderer {
     /// `fps` is the frame rate that the text block states. Allocates for JPEG, [`jpeg::ALLOCATIONS`] times; else never.
     ///
     /// # Panics
-    /// If the depth of a placeholder is wanted: it has none, and the caller answers that without a picture.
+    /// If the depth of a placeholder is wanted: it has none, and the caller answers that without a picture. The same of
+    /// infrared where [`Renderer::take_infrared`] has not been: [`Form::needs`] says so before.
     pub fn make(&mut self, slot: &mut Slot, form: Form, fps: u32) {
         if slot.bytes(form).is_some() {
             return;
@@ -145,7 +158,7 @@ impl Renderer {
             Form::Png => {
                 self.make(slot, Form::Index, fps);
                 self.made.png += 1;
-                let (palette, text) = (palette(slot.picture), self.metadata(slot));
+                let (palette, text) = (palette(slot.picture), self.metadata(slot, false));
                 let Slot { index, png, .. } = slot;
                 let index = index.bytes().expect("made above");
                 png.make(|out| self.encoder.indexed(index, palette, &text, out));
@@ -153,7 +166,7 @@ impl Renderer {
             Form::Jpeg => {
                 self.make(slot, Form::Index, fps);
                 self.made.jpeg += 1;
-                let (palette, text) = (palette(slot.picture), self.metadata(slot));
+                let (palette, text) = (palette(slot.picture), self.metadata(slot, false));
                 let Slot { index, jpeg, .. } = slot;
                 let index = index.bytes().expect("made above");
                 let size = (WIDTH, HEIGHT);
@@ -164,7 +177,7 @@ impl Renderer {
             Form::DepthPng => {
                 assert_eq!(slot.picture, Picture::Depth, "a placeholder has no depth");
                 self.made.depth_png += 1;
-                let text = self.metadata(slot);
+                let text = self.metadata(slot, false);
                 let Slot { depth, depth_png, .. } = slot;
                 depth_png.make(|out| self.encoder.depth(depth, &text, out));
             }
@@ -186,7 +199,43 @@ impl Renderer {
                     out.len()
                 });
             }
+            Form::Infrared => unreachable!("it is there from the start or never: see `take_infrared`"),
+            Form::InfraredPng => {
+                self.made.infrared_png += 1;
+                let text = self.metadata(slot, true);
+                let Slot { infrared, infrared_png, .. } = slot;
+                let infrared = infrared.bytes().expect(INFRARED_NEEDED);
+                infrared_png.make(|out| self.encoder.indexed(infrared, &GREY, &text, out));
+            }
+            Form::InfraredJpeg => {
+                self.made.infrared_jpeg += 1;
+                let text = self.metadata(slot, true);
+                let Slot { infrared, infrared_jpeg, .. } = slot;
+                let infrared = infrared.bytes().expect(INFRARED_NEEDED);
+                let size = (WIDTH, HEIGHT);
+                infrared_jpeg
+                    .make(|out| jpeg::encode(self.jpeg, size, infrared, &GREY, text.as_bytes(), out));
+            }
         }
+    }
+
+    /// Writes the infrared picture of the frame that a slot is being filled with: [`Form::Infrared`].
+    ///
+    /// * `infrared`: as [`Feed::infrared`](crate::source::Feed::infrared) gives it and [`View::apply_infrared`] left it.
+    ///
+    /// [`INFRARED_WHITE`] and all above are white; what is below is light as it came back, written as screens expect it (sRGB,
+    /// IEC 61966-2-1). Nothing is stretched: equal surfaces look equal from frame to frame. Never allocates.
+    pub fn take_infrared(&mut self, slot: &mut Slot, infrared: &[u16], stamp: Stamp) {
+        self.made.infrared += 1;
+        slot.infrared.make(|out| {
+            for (grey, ir) in out.iter_mut().zip(infrared) {
+                *grey = self.greys[usize::from((*ir).min(INFRARED_WHITE))];
+            }
+            if self.view.has_overlay() {
+                self.view.overlay(out, stamp.seq, &self.dashes(stamp.captured.wall_us));
+            }
+            out.len()
+        });
     }
 
     /// Draws the placeholder into a slot that is being filled.
@@ -202,7 +251,9 @@ impl Renderer {
     }
 
     /// What a picture says about itself.
-    fn metadata(&self, slot: &mut Slot) -> heapless::String<{ metadata::METADATA_MAX }> {
+    ///
+    /// * `infrared`: whether it shows brightness instead of depth.
+    fn metadata(&self, slot: &mut Slot, infrared: bool) -> heapless::String<{ metadata::METADATA_MAX }> {
         let Slot { depth, measured, .. } = slot;
         let valid = match slot.picture {
             // Mapping has counted; a 16-bit PNG may be wanted without a picture in colours.
@@ -212,8 +263,7 @@ impl Renderer {
         let metadata = metadata::Metadata {
             seq: slot.stamp.seq,
             captured_us: slot.stamp.captured.wall_us,
-            min_mm: self.range.min_mm(),
-            max_mm: self.range.max_mm(),
+            range_mm: (!infrared).then(|| (self.range.min_mm(), self.range.max_mm())),
             valid,
             uid: &self.camera.uid,
             name: &self.camera.name,
@@ -252,6 +302,34 @@ impl Renderer {
         made.make(|out| pickle::message(form, &text, png, out));
     }
 }
+
+/// The brightness from which on infrared is white, of at most 65,535: that of libfreenect2's own viewer (`examples/viewer.cpp`
+/// divides by it). A light wall has it at one and a half metres.
+pub const INFRARED_WHITE: u16 = 4500;
+
+/// The grey of each brightness up to [`INFRARED_WHITE`].
+fn greys() -> Box<[u8]> {
+    let grey = |ir: u16| {
+        let light = f32::from(ir) / f32::from(INFRARED_WHITE);
+        let screen = if light <= 0.003_130_8 { 12.92 * light } else { 1.055 * light.powf(1.0 / 2.4) - 0.055 };
+        // Within 0 to 255, as light is within 0 to 1.
+        (255.0 * screen).round() as u8
+    };
+    (0..=INFRARED_WHITE).map(grey).collect()
+}
+
+const INFRARED_NEEDED: &str = "infrared is asked of frames that have it";
+
+/// Palette of infrared pictures: 256 greys.
+static GREY: [u8; 768] = {
+    let mut palette = [0; 768];
+    let mut i = 0;
+    while i < palette.len() {
+        palette[i] = (i / 3) as u8;
+        i += 1;
+    }
+    palette
+};
 
 fn palette(picture: Picture) -> &'static [u8; 768] {
     match picture {

@@ -54,11 +54,17 @@ pub enum Form {
     Rvl,
     /// The depth as it is, little-endian.
     Raw,
+    /// Infrared as grey, one byte a pixel; only of frames that were captured with it.
+    Infrared,
+    /// The same as a PNG.
+    InfraredPng,
+    /// The same as a JPEG.
+    InfraredJpeg,
 }
 
 impl Form {
     /// All of them, each at its own number.
-    pub const ALL: [Form; 8] = [
+    pub const ALL: [Form; 11] = [
         Form::Index,
         Form::Png,
         Form::Jpeg,
@@ -67,11 +73,28 @@ impl Form {
         Form::DepthPng,
         Form::Rvl,
         Form::Raw,
+        Form::Infrared,
+        Form::InfraredPng,
+        Form::InfraredJpeg,
     ];
 
     /// Whether it is depth: what a placeholder has none of.
     pub fn is_depth(self) -> bool {
         matches!(self, Form::DepthPng | Form::Rvl | Form::Raw)
+    }
+
+    /// The form that has to be there already when the frame is published; `None` if it can be made later.
+    pub fn needs(self) -> Option<Form> {
+        matches!(self, Form::Infrared | Form::InfraredPng | Form::InfraredJpeg).then_some(Form::Infrared)
+    }
+
+    /// What of a placeholder stands for it: one picture says that there is none.
+    pub fn of_placeholder(self) -> Form {
+        match self {
+            Form::InfraredPng => Form::Png,
+            Form::InfraredJpeg => Form::Jpeg,
+            other => other,
+        }
     }
 
     /// Its name in metrics.
@@ -85,6 +108,9 @@ impl Form {
             Form::DepthPng => "depth_png",
             Form::Rvl => "rvl",
             Form::Raw => "raw",
+            Form::Infrared => "infrared",
+            Form::InfraredPng => "infrared_png",
+            Form::InfraredJpeg => "infrared_jpeg",
         }
     }
 }
@@ -153,6 +179,12 @@ pub struct Slot {
     pub rvl: Made,
     /// [`Form::Raw`].
     pub raw: Made,
+    /// [`Form::Infrared`].
+    pub infrared: Made,
+    /// [`Form::InfraredPng`].
+    pub infrared_png: Made,
+    /// [`Form::InfraredJpeg`].
+    pub infrared_jpeg: Made,
 }
 
 /// Bytes that the worst case of each encoded representation needs.
@@ -188,6 +220,9 @@ impl Slot {
             depth_png: Made::with_room(room.depth_png),
             rvl: Made::with_room(room.rvl),
             raw: Made::with_room(2 * PIXELS),
+            infrared: Made::with_room(PIXELS),
+            infrared_png: Made::with_room(room.png),
+            infrared_jpeg: Made::with_room(room.jpeg),
         }
     }
 
@@ -211,12 +246,18 @@ impl Slot {
             Form::DepthPng => &self.depth_png,
             Form::Rvl => &self.rvl,
             Form::Raw => &self.raw,
+            Form::Infrared => &self.infrared,
+            Form::InfraredPng => &self.infrared_png,
+            Form::InfraredJpeg => &self.infrared_jpeg,
         }
     }
 
     fn clear(&mut self) {
         let Self { index, png, jpeg, protocol0, compact, depth_png, rvl, raw, .. } = self;
-        for made in [index, png, jpeg, protocol0, compact, depth_png, rvl, raw] {
+        let Self { infrared, infrared_png, infrared_jpeg, .. } = self;
+        let of_infrared = [infrared, infrared_png, infrared_jpeg];
+        for made in [index, png, jpeg, protocol0, compact, depth_png, rvl, raw].into_iter().chain(of_infrared)
+        {
             made.ready = false;
         }
         self.measured = None;

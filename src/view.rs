@@ -85,17 +85,7 @@ impl View {
     /// If `depth` has another length: a mask in the wrong place would show what must not be seen.
     pub fn apply(&self, depth: &mut [u16]) {
         assert_eq!(depth.len(), PIXELS, "a view is made for {HEIGHT} rows of {WIDTH} pixels");
-        match (self.mirror_x, self.mirror_y) {
-            (false, false) => {}
-            (true, false) => depth.chunks_exact_mut(WIDTH).for_each(<[u16]>::reverse),
-            (false, true) => {
-                let (top, bottom) = depth.split_at_mut(PIXELS / 2);
-                for (a, b) in top.chunks_exact_mut(WIDTH).zip(bottom.chunks_exact_mut(WIDTH).rev()) {
-                    a.swap_with_slice(b);
-                }
-            }
-            (true, true) => depth.reverse(),
-        }
+        self.turn(depth);
         let (above, rest) = depth.split_at_mut(self.mask.pixels.start);
         let (masked, below) = rest.split_at_mut(self.mask.keep.len());
         if self.clip_mm == u16::MAX {
@@ -111,6 +101,45 @@ impl View {
             // `and` before the choice: a read of `keep` on one branch only would not vectorise.
             let kept = *d & keep;
             *d = if *d > clip_mm { 0 } else { kept };
+        }
+    }
+
+    /// Turns the infrared picture of a frame and hides in it what is masked and, where there is a clip, all that is not known
+    /// to be within: what has no depth may be beyond.
+    ///
+    /// * `infrared`: row-major, 424 rows × 512 columns; changed in place. What is hidden becomes 0.
+    /// * `depth`: of the same frame, after [`View::apply`].
+    ///
+    /// Never allocates.
+    ///
+    /// # Panics
+    /// If either has another length, as [`View::apply`].
+    pub fn apply_infrared(&self, infrared: &mut [u16], depth: &[u16]) {
+        let lengths = (infrared.len(), depth.len());
+        assert_eq!(lengths, (PIXELS, PIXELS), "a view is made for {HEIGHT} rows of {WIDTH} pixels");
+        self.turn(infrared);
+        let masked = &mut infrared[self.mask.pixels.clone()];
+        for (ir, keep) in masked.iter_mut().zip(&self.mask.keep) {
+            *ir &= keep;
+        }
+        if self.clip_mm != u16::MAX {
+            for (ir, mm) in infrared.iter_mut().zip(depth) {
+                *ir = if *mm == 0 { 0 } else { *ir };
+            }
+        }
+    }
+
+    fn turn(&self, image: &mut [u16]) {
+        match (self.mirror_x, self.mirror_y) {
+            (false, false) => {}
+            (true, false) => image.chunks_exact_mut(WIDTH).for_each(<[u16]>::reverse),
+            (false, true) => {
+                let (top, bottom) = image.split_at_mut(PIXELS / 2);
+                for (a, b) in top.chunks_exact_mut(WIDTH).zip(bottom.chunks_exact_mut(WIDTH).rev()) {
+                    a.swap_with_slice(b);
+                }
+            }
+            (true, true) => image.reverse(),
         }
     }
 
@@ -298,6 +327,32 @@ mod tests {
         let depth = applied(&masked(&[polygon]), &vec![1; PIXELS]);
         let row = |row: &[u16]| row[..width].iter().map(|d| if *d == 0 { '#' } else { '.' }).collect();
         depth.chunks(WIDTH).take(height).map(row).collect()
+    }
+
+    #[test]
+    fn infrared_shows_nothing_that_depth_hides() {
+        let spec = Spec {
+            rotate_180: true,
+            clip_mm: Some(3000),
+            masks: vec![vec![[0, 0], [511, 0], [511, 9], [0, 9]]],
+            ..Spec::default()
+        };
+        let view = View::new(&spec);
+        let source: Vec<u16> = (0..PIXELS).map(|i| [0, 2000, 4000][i % 3]).collect();
+        let marks = marked();
+        let (mut depth, mut infrared) = (source.clone(), marks.clone());
+        view.apply(&mut depth);
+        view.apply_infrared(&mut infrared, &depth);
+        for (at, ir) in infrared.iter().enumerate() {
+            let from = PIXELS - 1 - at;
+            let seen = at >= 10 * WIDTH && source[from] == 2000;
+            assert_eq!(*ir, if seen { marks[from] } else { 0 }, "pixel {at}");
+        }
+        // Without a clip what has no depth is seen all the same: there is nothing to hide but what is masked.
+        let view = View::new(&Spec { clip_mm: None, ..spec });
+        let mut infrared = marked();
+        view.apply_infrared(&mut infrared, &vec![0; PIXELS]);
+        assert_eq!(infrared.iter().filter(|ir| **ir == 0).count(), 10 * WIDTH);
     }
 
     #[test]

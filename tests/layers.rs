@@ -25,7 +25,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "net_poll",
         &[
             "access", "camera", "clock", "colormap", "metrics", "peer", "proto", "render", "ring", "service",
-            "source",
+            "source", "view",
         ],
     ),
     ("convert", &["encode", "source"]),

@@ -200,6 +200,7 @@ fn serve(form: pickle::Form, source: impl FnOnce(Now) -> Source) {
         thread::spawn(move || {
             stream(address, b"GET /stream?format=png&key=me&fps=50&advance_headers=1 HTTP/1.1\r\n\r\n")
         }),
+        thread::spawn(move || stream(address, b"GET /stream?view=ir&format=png HTTP/1.1\r\n\r\n")),
         thread::spawn(move || stream(address, b"GET /depth/stream HTTP/1.1\r\n\r\n")),
         thread::spawn(move || {
             stream(address, b"GET /depth/stream?format=rvl&extra_headers=1 HTTP/1.1\r\n\r\n")

@@ -11,10 +11,8 @@ pub struct Metadata<'a> {
     pub seq: u64,
     /// Wall clock at capture, microseconds since 1970.
     pub captured_us: i64,
-    /// Depth at the first colour, in millimetres.
-    pub min_mm: u16,
-    /// Depth at the last colour, in millimetres.
-    pub max_mm: u16,
+    /// Depths of the first and the last colour, in millimetres; `None` where colours are no depths.
+    pub range_mm: Option<(u16, u16)>,
     /// Pixels with a depth, of so many; `None` for the placeholder.
     pub valid: Option<(usize, usize)>,
     /// Identifier of the camera.
@@ -36,13 +34,11 @@ impl Metadata<'_> {
         let sign = if self.captured_us < 0 { "-" } else { "" };
         let us = self.captured_us.unsigned_abs();
         write!(out, r#"{{"seq":{},"captured":{sign}{}.{:06},"#, self.seq, us / 1_000_000, us % 1_000_000)?;
-        write!(
-            out,
-            r#""min_mm":{},"max_mm":{},"online":{},"#,
-            self.min_mm,
-            self.max_mm,
-            self.valid.is_some()
-        )?;
+        match self.range_mm {
+            Some((min, max)) => write!(out, r#""min_mm":{min},"max_mm":{max},"#)?,
+            None => out.write_str(r#""min_mm":null,"max_mm":null,"#)?,
+        }
+        write!(out, r#""online":{},"#, self.valid.is_some())?;
         match self.valid {
             Some((valid, all)) => write!(out, r#""valid":{:.4}"#, valid as f64 / all.max(1) as f64)?,
             None => out.write_str(r#""valid":null"#)?,
@@ -83,8 +79,7 @@ mod tests {
     const FULL: Metadata<'_> = Metadata {
         seq: u64::MAX,
         captured_us: i64::MIN,
-        min_mm: u16::MAX,
-        max_mm: u16::MAX,
+        range_mm: Some((u16::MAX, u16::MAX)),
         valid: Some((1, 3)),
         uid: "camera0x11",
         name: "Garage \"Süd\" 🚗",

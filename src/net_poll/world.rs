@@ -261,7 +261,7 @@ impl World {
             }
             Target::Config => {
                 self.body.clear();
-                let whole = describe::write_config(&mut self.body, &self.renderer, self.feed.fps());
+                let whole = describe::write_config(&mut self.body, &self.renderer, &self.feed);
                 debug_assert!(whole.is_ok(), "state_bound is too small for /config.json");
                 self.answer_body(conn, text, request, Status::Ok, JSON);
             }
@@ -292,6 +292,11 @@ impl World {
                 // All but the first boundary, which is body.
                 let head = text.len() - (multipart::TAIL.len() - 2);
                 conn.out.begin(head, Body::None, b"", &self.ring);
+            }
+            Target::Stream(Content::Infrared(_), _) | Target::Frame(Content::Infrared(_))
+                if !self.feed.has_infrared() =>
+            {
+                self.refuse(conn, text, request, Status::NotFound, NO_INFRARED);
             }
             Target::Stream(Content::Depth(_), _) if self.feed.gone(now).is_some() => {
                 self.unavailable(conn, text, request, NO_DEPTH);
@@ -556,7 +561,7 @@ impl World {
     fn write_shown(&mut self) -> fmt::Result {
         let online = self.reason.is_empty() && (self.frame.is_some() || self.feed.on_demand());
         write!(self.body, r#"{{"online":{online},"reason":"{}","config":"#, Json(&self.reason))?;
-        describe::write_config(&mut self.body, &self.renderer, self.feed.fps())?;
+        describe::write_config(&mut self.body, &self.renderer, &self.feed)?;
         self.body.write_str("}")
     }
 
@@ -564,6 +569,9 @@ impl World {
     ///
     /// `None` if there is none yet, which is noted as somebody waiting.
     fn give(&mut self, conn: &mut Conn, form: Form, had: u64, now: Now) -> Option<(Body, PictureFacts)> {
+        if form.needs().is_some() {
+            self.feed.want_infrared(now.mono);
+        }
         // Behind bytes that are still on their way a frame would be old when it arrives: a newer one may come.
         if self.ring.newest().is_some_and(|slot| slot.serial() > had) && !conn.has_drained(now.mono) {
             return None;
@@ -574,8 +582,10 @@ impl World {
         };
         let fps = rounded(self.fps);
         let slot = self.ring.slot_mut(&pin);
-        if form.is_depth() && slot.picture == Picture::Placeholder {
-            // The source is back, its first frame is not here yet.
+        let form = if slot.picture == Picture::Placeholder { form.of_placeholder() } else { form };
+        let lacks = form.needs().is_some_and(|needed| slot.bytes(needed).is_none());
+        if lacks || form.is_depth() && slot.picture == Picture::Placeholder {
+            // The source is back, or was asked for infrared just now: the first such frame is not here yet.
             self.ring.release(pin);
             self.wanted = true;
             return None;
@@ -606,8 +616,10 @@ impl World {
             age_ms: age,
             online: picture == Picture::Depth,
             dropped,
-            min_mm: self.renderer.range().min_mm(),
-            max_mm: self.renderer.range().max_mm(),
+            range_mm: form.needs().is_none().then(|| {
+                let range = self.renderer.range();
+                (range.min_mm(), range.max_mm())
+            }),
         };
         Some((Body::Slot(pin, form), facts))
     }
@@ -747,7 +759,7 @@ impl fmt::Display for Fields {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Fields(facts, content) = self;
         http::write_timestamp(f, facts.captured_us)?;
-        if let Content::Picture(_) = content {
+        if !matches!(content, Content::Depth(_)) {
             // What programs made for µStreamer look for in a snapshot.
             write!(f, "X-UStreamer-Online: {}\r\n", facts.online)?;
             write!(f, "X-UStreamer-Width: {WIDTH}\r\nX-UStreamer-Height: {HEIGHT}\r\n")?;
@@ -783,6 +795,8 @@ fn form_of(content: Content) -> Form {
     match content {
         Content::Picture(Image::Jpeg) => Form::Jpeg,
         Content::Picture(Image::Png) => Form::Png,
+        Content::Infrared(Image::Jpeg) => Form::InfraredJpeg,
+        Content::Infrared(Image::Png) => Form::InfraredPng,
         Content::Depth(Depth::Png) => Form::DepthPng,
         Content::Depth(Depth::Rvl) => Form::Rvl,
         Content::Depth(Depth::Raw) => Form::Raw,
@@ -821,6 +835,9 @@ fn rounded(fps: f64) -> u32 {
     let whole = fps.round() as u32;
     whole
 }
+
+/// Why there is no infrared.
+const NO_INFRARED: &str = "this source has no infrared; a sensor, raw recordings and the demo have";
 
 /// Why there is no depth: what viewers of pictures see in the placeholder.
 const NO_DEPTH: &str = "the sensor gives no depth now";

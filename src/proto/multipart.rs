@@ -98,7 +98,7 @@ impl Machine {
     /// µStreamer does so after a second, so that nobody takes the connection for dead.
     pub fn repeat_at(&self) -> Option<Duration> {
         let pause = if self.options.dual_final_frames && !self.repeated { STREAM_FINAL } else { STREAM_IDLE };
-        self.last.filter(|_| matches!(self.content, Content::Picture(_))).map(|last| last + pause)
+        self.last.filter(|_| !matches!(self.content, Content::Depth(_))).map(|last| last + pause)
     }
 
     /// A part was begun at `now`, with a frame that the viewer has had if `repeated`.
@@ -263,8 +263,7 @@ mod tests {
             age_ms: Some(2),
             online: true,
             dropped: 0,
-            min_mm: 0,
-            max_mm: 1500,
+            range_mm: Some((0, 1500)),
         };
         write_part_head(&mut out, JPEG, 9, &facts, None).expect("a String");
         let ours = "X-Depthcast-Seq: 3\r\nX-Depthcast-Age-Ms: 2\r\nX-Depthcast-Online: true\r\nX-Depthcast-Dropped: 0\r\n\
@@ -291,8 +290,7 @@ mod tests {
             age_ms: Some(u64::MAX),
             online: false,
             dropped: u64::MAX,
-            min_mm: u16::MAX,
-            max_mm: u16::MAX,
+            range_mm: Some((u16::MAX, u16::MAX)),
         };
         let extra = Extra {
             width: usize::MAX,

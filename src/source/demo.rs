@@ -104,6 +104,28 @@ impl Demo {
         }
     }
 
+    /// The infrared picture that belongs to what was rendered last: the light of the sensor's own lamp that comes back, with
+    /// some noise, in the numbers that a sensor's decoder gives for a surface as bright.
+    ///
+    /// * `frame`: chooses the noise, nothing else.
+    /// * `infrared`: row-major, 424 rows × 512 columns; 65,535 is saturated. Overwritten whole.
+    ///
+    /// Never allocates.
+    ///
+    /// # Panics
+    /// If `infrared` is not [`PIXELS`] long.
+    pub fn infrared(&self, frame: u64, infrared: &mut [u16]) {
+        assert_eq!(infrared.len(), PIXELS, "an infrared buffer holds 512 × 424 pixels");
+        let key = mix(!self.seed ^ mix(frame));
+        for (y, out) in infrared.chunks_exact_mut(WIDTH).enumerate() {
+            let noise = self.cut(mix(key.wrapping_add(y as u64)));
+            for ((out, echo), noise) in out.iter_mut().zip(row(&self.echo, y)).zip(noise) {
+                // Saturating is meant.
+                *out = (INFRARED_AT_1M * echo * (1.0 + INFRARED_NOISE * noise)) as u16;
+            }
+        }
+    }
+
     /// The true depth at a moment of the scene, without noise and gaps.
     ///
     /// * `depth`: millimetres along the optical axis, row-major, 424 rows × 512 columns; 0.0 where nothing is within 12 m.
@@ -179,6 +201,13 @@ pub struct Intrinsics {
 }
 
 impl Intrinsics {
+    /// The same in single precision, as sensors state theirs.
+    pub fn single(&self) -> kinect2::depth::Intrinsics {
+        let Self { fx, fy, cx, cy, k1, k2, k3, p1, p2 } = *self;
+        let [fx, fy, cx, cy, k1, k2, k3, p1, p2] = [fx, fy, cx, cy, k1, k2, k3, p1, p2].map(|v| v as f32);
+        kinect2::depth::Intrinsics { fx, fy, cx, cy, k1, k2, k3, p1, p2 }
+    }
+
     /// The pixel (column, row) at which a point at `(x, y, 1)` (right, down, forward) is seen.
     pub fn pixel(&self, x: f64, y: f64) -> [f64; 2] {
         let (radial, [tx, ty]) = self.bend(x, y);
@@ -558,6 +587,12 @@ pub const INTRINSICS: Intrinsics = Intrinsics {
     p1: 0.0,
     p2: 0.0,
 };
+
+/// Infrared of a white surface at one metre, seen at a right angle in the middle of the picture. Chosen so that a wall is as
+/// bright as the decoder makes the one of `kinect2_sim::depth::Scene`.
+pub(super) const INFRARED_AT_1M: f32 = 10_200.0;
+/// Deviation of infrared, as a share of it.
+const INFRARED_NOISE: f32 = 0.01;
 
 /// Height of the sensor above the floor, in metres.
 pub const SENSOR_HEIGHT: f32 = 2.6;

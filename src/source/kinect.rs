@@ -8,7 +8,7 @@ use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::time::Duration;
 
-use kinect2::depth::{self, UNAMBIGUOUS_MM};
+use kinect2::depth::{self, FinishError, Intrinsics, UNAMBIGUOUS_MM};
 use kinect2::driver::{Firmware, Identity, Name, State, Trouble};
 use kinect2::protocol::PACKET_BYTES;
 use kinect2::sensor::{self, Sensor, Turn};
@@ -74,7 +74,7 @@ impl Settings {
         Ok(())
     }
 
-    /// The part that the decoder heeds. No infrared: nothing shows it yet.
+    /// The part that the decoder heeds. No infrared: that costs time and is asked for when somebody wants it.
     pub fn decode(&self) -> depth::Settings {
         let Settings { min_mm, max_mm, bilateral, edge, offset_mm, .. } = *self;
         depth::Settings { min_mm, max_mm, bilateral, edge, offset_mm, mirror: false, infrared: false }
@@ -106,6 +106,8 @@ pub struct Kinect {
     started: bool,
     /// Frames have come again, or for the first time, and that is to be said.
     news: bool,
+    /// Infrared was asked for.
+    infrared: bool,
 }
 
 impl Kinect {
@@ -115,7 +117,7 @@ impl Kinect {
     /// If the settings cannot be used, or the system refuses a descriptor.
     pub fn new(settings: sensor::Settings, now: Now) -> io::Result<Self> {
         let sensor = Sensor::new(settings, now.mono)?;
-        Ok(Self { sensor, frame: None, said: None, started: false, news: false })
+        Ok(Self { sensor, frame: None, said: None, started: false, news: false, infrared: false })
     }
 }
 
@@ -146,6 +148,31 @@ impl Driven for Kinect {
         Some(when(now, info.first_packet))
     }
 
+    fn take_both(&mut self, now: Now, depth: &mut [u16], infrared: &mut [u16]) -> Option<(Now, bool)> {
+        let info = self.frame.take()?;
+        let here = match self.sensor.finish(depth, Some(infrared)) {
+            // It was asked for when this frame had begun.
+            Err(FinishError::NoInfrared) => self.sensor.finish(depth, None).map(|()| false),
+            both => both.map(|()| true),
+        };
+        Some((when(now, info.first_packet), here.ok()?))
+    }
+
+    fn has_infrared(&self) -> bool {
+        true
+    }
+
+    fn want_infrared(&mut self, wanted: bool) {
+        self.infrared = wanted;
+        let decode = depth::Settings { infrared: wanted, ..self.sensor.settings().decode };
+        // They are in use but for this, which is always good.
+        let _ = self.sensor.set(decode);
+    }
+
+    fn intrinsics(&self) -> Option<Intrinsics> {
+        self.sensor.identity().map(|identity| identity.lens)
+    }
+
     fn trouble(&self) -> Option<SourceError> {
         self.sensor.trouble().map(SourceError::Kinect)
     }
@@ -171,7 +198,7 @@ impl Driven for Kinect {
 
     fn set(&mut self, settings: &Settings) {
         // They were checked with the configuration, and there is nobody to complain to.
-        let _ = self.sensor.set(settings.decode());
+        let _ = self.sensor.set(depth::Settings { infrared: self.infrared, ..settings.decode() });
     }
 
     fn shut_down(&mut self, now: Now) {

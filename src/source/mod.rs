@@ -32,10 +32,11 @@ use std::os::fd::RawFd;
 use std::path::Path;
 use std::time::Duration;
 
+use kinect2::depth::Intrinsics;
 use kinect2::driver::Trouble;
 
 use crate::clock::Now;
-use crate::limits::{GONE_AFTER, REOPEN_FIRST, REOPEN_MAX, SIGN_OF_LIFE_WITHIN};
+use crate::limits::{GONE_AFTER, INFRARED_FOR, REOPEN_FIRST, REOPEN_MAX, SIGN_OF_LIFE_WITHIN};
 
 /// Columns of a Kinect v2 depth image.
 pub const WIDTH: usize = 512;
@@ -85,13 +86,37 @@ impl Source {
     }
 
     /// Writes frame `n`, captured `time` after the source was started, in millimetres; 0 means no return. A sensor is not
-    /// asked: it says when it has a frame.
-    fn read(&mut self, n: u64, time: Duration, depth: &mut [u16]) {
+    /// asked: it says when it has a frame. If `infrared` is given, and if there is such a picture, it is written too.
+    fn read(&mut self, n: u64, time: Duration, depth: &mut [u16], infrared: Option<&mut [u16]>) {
         match self {
-            Source::Demo(demo) => demo.render(n, time, depth),
+            Source::Demo(demo) => {
+                demo.render(n, time, depth);
+                if let Some(infrared) = infrared {
+                    demo.infrared(n, infrared);
+                }
+            }
             Source::Replay(replay) => replay.copy_frame(n, depth),
-            Source::Raw(raw) => raw.decode(n, depth),
+            Source::Raw(raw) => raw.decode(n, depth, infrared),
             _ => debug_assert!(self.driven().is_some(), "a sensor is not asked"),
+        }
+    }
+
+    /// Whether it has infrared pictures beside depth.
+    fn has_infrared(&self) -> bool {
+        match self {
+            Source::Demo(_) | Source::Raw(_) => true,
+            Source::Replay(_) => false,
+            _ => self.driven().is_some_and(Driven::has_infrared),
+        }
+    }
+
+    /// The lens that its pictures are seen through, in pixels, if it is known.
+    fn intrinsics(&self) -> Option<Intrinsics> {
+        match self {
+            Source::Demo(_) => Some(demo::INTRINSICS.single()),
+            Source::Raw(raw) => Some(raw.intrinsics()),
+            Source::Replay(_) => None,
+            _ => self.driven().and_then(Driven::intrinsics),
         }
     }
 
@@ -145,6 +170,20 @@ trait Driven {
     ///
     /// `None` if there is none; `depth` is then worthless. Never allocates.
     fn take(&mut self, now: Now, depth: &mut [u16]) -> Option<Now>;
+    /// The same with the infrared picture of that frame, if it was asked for in time; says whether it is there.
+    fn take_both(&mut self, now: Now, depth: &mut [u16], _infrared: &mut [u16]) -> Option<(Now, bool)> {
+        self.take(now, depth).map(|captured| (captured, false))
+    }
+    /// Whether it has infrared pictures.
+    fn has_infrared(&self) -> bool {
+        false
+    }
+    /// Asks for them, from the next frame on that begins, or no more.
+    fn want_infrared(&mut self, _wanted: bool) {}
+    /// Its lens, once known.
+    fn intrinsics(&self) -> Option<Intrinsics> {
+        None
+    }
     /// Why there are no frames now, at least not for long enough to say so; `None` while they come.
     fn trouble(&self) -> Option<SourceError>;
     /// What an overdue frame means if it knows of no trouble.
@@ -334,6 +373,14 @@ pub struct Feed {
     alive: Duration,
     /// Where a sensor was then.
     step: Option<StepOfLife>,
+    /// The infrared picture of the newest frame; empty if there are none from this source.
+    infrared: Box<[u16]>,
+    /// Until when infrared is wanted.
+    infrared_until: Duration,
+    /// Whether the source was asked for it.
+    infrared_asked: bool,
+    /// Whether `infrared` belongs to the newest frame.
+    infrared_here: bool,
 }
 
 impl Feed {
@@ -341,7 +388,12 @@ impl Feed {
     /// [`NOMINAL_FPS`] and heeds no `faults`.
     pub fn new(source: Source, fps: u32, faults: fault::Plan, now: Now) -> Self {
         let fps = if source.driven().is_some() { NOMINAL_FPS } else { fps };
+        let infrared = if source.has_infrared() { PIXELS } else { 0 };
         Self {
+            infrared: vec![0; infrared].into_boxed_slice(),
+            infrared_until: Duration::ZERO,
+            infrared_asked: false,
+            infrared_here: false,
             source,
             pace: Pace::new(fps, now.mono),
             faults,
@@ -402,8 +454,19 @@ impl Feed {
     ///
     /// Never blocks and never allocates.
     pub fn poll(&mut self, now: Now, depth: &mut [u16]) -> Outcome {
+        let wanted = now.mono < self.infrared_until;
+        self.infrared_here = false;
         if let Some(sensor) = self.source.driven_mut() {
-            let Some(captured) = sensor.take(now, depth) else { return Outcome::Torn };
+            if std::mem::replace(&mut self.infrared_asked, wanted) != wanted {
+                sensor.want_infrared(wanted);
+            }
+            let taken = if wanted {
+                sensor.take_both(now, depth, &mut self.infrared)
+            } else {
+                sensor.take(now, depth).map(|captured| (captured, false))
+            };
+            let Some((captured, infrared_here)) = taken else { return Outcome::Torn };
+            self.infrared_here = infrared_here;
             self.seq += 1;
             self.quiet_since = Some(now.mono);
             self.alive = now.mono;
@@ -437,14 +500,17 @@ impl Feed {
                 Outcome::Nothing
             }
             Some(fault::Kind::Torn) => {
-                self.source.read(self.next, self.scene_time(), depth);
+                self.source.read(self.next, self.scene_time(), depth, None);
                 depth[PIXELS / 2..].fill(0);
                 self.next += 1;
                 self.pace.hold_back(now.mono);
                 Outcome::Torn
             }
             None => {
-                self.source.read(self.next, self.scene_time(), depth);
+                let time = self.scene_time();
+                self.infrared_here = wanted && !self.infrared.is_empty();
+                let infrared = self.infrared_here.then_some(&mut *self.infrared);
+                self.source.read(self.next, time, depth, infrared);
                 self.next += 1;
                 self.seq += 1;
                 self.alive = now.mono;
@@ -452,6 +518,27 @@ impl Feed {
                 Outcome::Captured(Stamp { seq: self.seq, captured: now })
             }
         }
+    }
+
+    /// Whether the source has infrared pictures beside depth.
+    pub fn has_infrared(&self) -> bool {
+        !self.infrared.is_empty()
+    }
+
+    /// Somebody wants infrared: frames have it from the next one or two on, for [`INFRARED_FOR`] from `now` on.
+    pub fn want_infrared(&mut self, now: Duration) {
+        self.infrared_until = now + INFRARED_FOR;
+    }
+
+    /// The infrared picture of the frame captured last, if it has one: brightness without a unit, row-major, 424 rows of
+    /// 512, 65,535 is saturated. To be changed before it is shown: what must not be seen is in it still.
+    pub fn infrared(&mut self) -> Option<&mut [u16]> {
+        self.infrared_here.then_some(&mut *self.infrared)
+    }
+
+    /// The lens that the source's pictures are seen through, before they are turned; `None` if it is not known, or not yet.
+    pub fn intrinsics(&self) -> Option<Intrinsics> {
+        self.source.intrinsics()
     }
 
     /// Why viewers should see the placeholder at `now`, if they should.

@@ -23,6 +23,7 @@ use crate::limits::{RAW_FRAMES_MAX, RAW_PARAMETERS_MAX};
 /// A raw recording, whole in memory, and the decoder for its sensor.
 pub struct Raw {
     decoder: Decoder,
+    lens: Intrinsics,
     /// Frame after frame, [`FRAME_BYTES`] each; at least one.
     frames: Vec<u8>,
 }
@@ -60,8 +61,9 @@ impl Raw {
             frames.extend_from_slice(&bytes);
         }
         let settings = Settings { infrared: false, ..Settings::default() };
+        let lens = intrinsics;
         let decoder = Decoder::new(&tables, settings).map_err(|e| Error::Decoder(e.to_string()))?;
-        Ok(Self { decoder, frames })
+        Ok(Self { decoder, lens, frames })
     }
 
     /// Frames in the recording: 1 to [`RAW_FRAMES_MAX`].
@@ -74,19 +76,27 @@ impl Raw {
         self.frames.is_empty()
     }
 
-    /// Decodes frame `n` modulo [`Raw::len`] into `depth`.
+    /// The lens of the sensor that was recorded.
+    pub fn intrinsics(&self) -> Intrinsics {
+        self.lens
+    }
+
+    /// Decodes frame `n` modulo [`Raw::len`] into `depth`, and into `infrared` if that is given.
     ///
     /// * `depth`: millimetres, row-major, 424 rows × 512 columns; 0 means no return. Overwritten whole.
+    /// * `infrared`: brightness, the same shape; 65,535 is saturated. Overwritten whole.
     ///
     /// Never allocates.
     ///
     /// # Panics
-    /// If `depth` is not 512 × 424 long.
-    pub fn decode(&mut self, n: u64, depth: &mut [u16]) {
+    /// If `depth` or `infrared` is not 512 × 424 long.
+    pub fn decode(&mut self, n: u64, depth: &mut [u16], infrared: Option<&mut [u16]>) {
         let at = usize::try_from(n % self.len() as u64).expect("below a usize") * FRAME_BYTES;
         let frame = &self.frames[at..at + FRAME_BYTES];
+        let settings = Settings { infrared: infrared.is_some(), ..*self.decoder.settings() };
+        self.decoder.set(settings).expect("the decoder has these settings but for one that is always good");
         self.decoder
-            .decode(frame, depth, None)
+            .decode(frame, depth, infrared)
             .expect("every frame was checked for its length when it was read");
     }
 }
@@ -332,7 +342,14 @@ mod tests {
         let mut played = Raw::open(&folder).expect("good");
         assert_eq!(played.len(), 2);
         let mut depth = vec![1; PIXELS];
-        played.decode(5, &mut depth);
+        played.decode(4, &mut depth, None);
+        let without = depth.clone();
+        let mut infrared = vec![0; PIXELS];
+        played.decode(5, &mut depth, Some(&mut infrared));
+        assert_eq!(depth, without, "infrared changes nothing else");
+        infrared.sort_unstable();
+        let (median, demo) = (f32::from(infrared[PIXELS / 2]), crate::source::demo::INFRARED_AT_1M / 4.0);
+        assert!((median / demo - 1.0).abs() < 0.05, "a wall at 2 m is {median} bright, the demo's {demo}");
         fs::remove_dir_all(&folder).expect("removed");
         let near = depth.iter().filter(|d| d.abs_diff(2000) <= 10).count();
         assert!(near > PIXELS * 8 / 10, "only {near} of {PIXELS} pixels are within 10 mm of the truth");

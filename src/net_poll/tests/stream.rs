@@ -1,6 +1,7 @@
 //! What viewers of `/stream` and `/depth/stream` may ask for.
 
 use super::*;
+use crate::source::HEIGHT;
 
 /// The parts of a stream that was heard up to a boundary: their heads and bodies. Every part states its length.
 fn parts(heard: &[u8]) -> Vec<(String, Vec<u8>)> {
@@ -204,4 +205,125 @@ fn depth_is_streamed_losslessly_with_the_pictures_numbers() {
     assert_eq!(field(&png[0].0, "Content-Type"), "image/png");
     let made = rig.made();
     assert_eq!((made.raw, made.rvl, made.depth_png, made.index), (4, 4, 4, 4), "each once a frame");
+}
+
+/// A picture as grey values.
+fn grey(png: &[u8]) -> Vec<u8> {
+    let mut decoder = png::Decoder::new(std::io::Cursor::new(png));
+    decoder.set_transformations(png::Transformations::EXPAND);
+    let mut reader = decoder.read_info().expect("a PNG");
+    let mut rgb = vec![0; 3 * PIXELS];
+    reader.next_frame(&mut rgb).expect("pixels");
+    assert!(rgb.chunks_exact(3).all(|p| p[0] == p[1] && p[1] == p[2]), "infrared has no colours");
+    rgb.chunks_exact(3).map(|p| p[0]).collect()
+}
+
+#[test]
+fn infrared_is_turned_and_hidden_as_depth_is() {
+    let masks = vec![vec![[0, 0], [200, 0], [200, 423], [0, 423]]];
+    let spec = Spec { flip: crate::view::Flip::X, clip_mm: Some(3000), masks, ..Spec::default() };
+    let mut rig = Rig::seen(10, "", &spec, |_| {});
+    let (mut viewer, mut heard) = watch(&mut rig, "/stream?view=ir&format=png");
+    for _ in 0..3 {
+        rig.pass(Duration::from_millis(100));
+        heard.extend(rig.hear(&mut viewer, |_| false).0);
+    }
+    let shown = parts(&heard);
+    assert!(shown.len() >= 2, "{} infrared pictures", shown.len());
+    let mut demo = Demo::new(1);
+    let (mut depth, mut infrared) = (vec![0; PIXELS], vec![0; PIXELS]);
+    for (head, picture) in &shown {
+        let n: u64 = field(head, "X-Depthcast-Seq").parse().expect("a number");
+        assert_eq!(
+            (field(head, "X-Depthcast-Online"), field(head, "X-Depthcast-Min-Mm")),
+            ("true", "(none)")
+        );
+        demo.render(n - 1, Duration::from_millis(100 * (n - 1)), &mut depth);
+        demo.infrared(n - 1, &mut infrared);
+        let picture = grey(picture);
+        let mut bright = 0;
+        for (at, grey) in picture.iter().enumerate() {
+            let (x, y) = (at % WIDTH, at / WIDTH);
+            let source = y * WIDTH + WIDTH - 1 - x;
+            let hidden = x <= 200 || !(1..=3000).contains(&depth[source]);
+            let light = (f64::from(infrared[source]) / 4500.0).min(1.0);
+            let curve = if light < 0.0031308 { 12.92 * light } else { 1.055 * light.powf(1.0 / 2.4) - 0.055 };
+            let wanted = if hidden { 0.0 } else { 255.0 * curve };
+            assert!((f64::from(*grey) - wanted).abs() <= 0.6, "pixel {x},{y}: {grey}, not {wanted}");
+            bright += usize::from(*grey > 20);
+        }
+        assert!(bright > 5000, "{bright} pixels to be seen");
+    }
+    // Whoever asks once more finds the same picture made already.
+    let made = rig.made();
+    let answer = rig.response("GET /ir.png HTTP/1.0\r\n\r\n");
+    assert!(
+        answer.starts_with("HTTP/1.1 200 ") && answer.contains("\r\nContent-Type: image/png\r\n"),
+        "{answer}"
+    );
+    assert_eq!(rig.made(), made);
+    assert_eq!((made.infrared_png, made.index, made.png), (shown.len() as u64, 0, 0));
+}
+
+#[test]
+fn infrared_is_made_only_while_somebody_wants_it() {
+    let mut rig = Rig::new(10, "vanish@20+60");
+    rig.pass(Duration::from_secs(1));
+    assert_eq!(rig.made().infrared, 0);
+    for path in ["/snapshot?view=ir", "/ir.png", "/snapshot.png?view=ir"] {
+        let mut stream = rig.say(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes());
+        rig.pass(Duration::from_millis(200));
+        let heard = rig.hear(&mut stream, |_| false).0;
+        assert!(heard.starts_with(b"HTTP/1.1 200 "), "{path}");
+    }
+    rig.pass(Duration::from_secs(6));
+    let made = rig.made().infrared;
+    assert!((30..=50).contains(&made), "{made} in the three seconds after the last one asked");
+    rig.pass(Duration::from_secs(15));
+    assert_eq!(rig.made().infrared, made);
+    // Without a sensor it is the placeholder that everybody sees, made once.
+    for path in ["/ir.png", "/snapshot.png", "/stream?view=ir"] {
+        assert!(
+            rig.response(&format!("GET {path} HTTP/1.0\r\n\r\n")).contains("X-Depthcast-Online: false"),
+            "{path}"
+        );
+    }
+    assert_eq!((rig.made().png, rig.made().infrared_png), (1, 2));
+}
+
+#[test]
+fn a_source_without_infrared_says_so() {
+    let folder = std::env::temp_dir().join(format!("depthcast-no-infrared-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let mut encoder = crate::encode::png::Encoder::new(WIDTH, HEIGHT);
+    let mut out = vec![0; crate::encode::png::depth_bound(WIDTH, HEIGHT)];
+    let len = encoder.depth(&vec![1000; PIXELS], "", &mut out);
+    std::fs::write(folder.join("0.png"), &out[..len]).expect("written");
+    let source = Source::open_replay(&folder).expect("good");
+    std::fs::remove_dir_all(&folder).expect("removed");
+    let mut rig =
+        Rig::of(Feed::new(source, 10, std::iter::empty().collect(), START), &Spec::default(), |_| {});
+    for path in ["/ir.png", "/stream?view=ir", "/snapshot?view=ir"] {
+        let answer = rig.response(&format!("GET {path} HTTP/1.0\r\n\r\n"));
+        assert!(
+            answer.starts_with("HTTP/1.1 404 ") && answer.contains("this source has no infrared"),
+            "{path}: {answer}"
+        );
+    }
+    let config = rig.response("GET /config.json HTTP/1.0\r\n\r\n");
+    assert!(config.contains(r#""infrared":false,"intrinsics":null,"#), "{config}");
+}
+
+#[test]
+fn viewers_are_told_the_lens_of_the_picture_they_get() {
+    let spec = Spec { flip: crate::view::Flip::X, ..Spec::default() };
+    let mut rig = Rig::seen(10, "", &spec, |_| {});
+    let answer = rig.response("GET /config.json HTTP/1.0\r\n\r\n");
+    let (_, body) = answer.split_once("\r\n\r\n").expect("a head");
+    let config: serde_json::Value = serde_json::from_str(body).expect("JSON");
+    assert_eq!(config["infrared"], true);
+    let number = |name: &str| config["intrinsics"][name].as_f64().expect("a number");
+    let wanted = crate::source::demo::INTRINSICS;
+    assert!((number("fx") - wanted.fx).abs() < 1e-4 && (number("k2") - wanted.k2).abs() < 1e-6);
+    assert!((number("cx") - (511.0 - wanted.cx)).abs() < 1e-4 && (number("cy") - wanted.cy).abs() < 1e-4);
 }

@@ -57,10 +57,8 @@ pub struct PictureFacts {
     pub online: bool,
     /// Frames skipped for this viewer since its picture before.
     pub dropped: u64,
-    /// Depth at index 0, in millimetres.
-    pub min_mm: u16,
-    /// Depth at index 255, in millimetres.
-    pub max_mm: u16,
+    /// Depths of the first and the last colour, in millimetres; `None` where colours are no depths.
+    pub range_mm: Option<(u16, u16)>,
 }
 
 impl PictureFacts {
@@ -74,7 +72,8 @@ impl PictureFacts {
             write!(out, "X-Depthcast-Age-Ms: {age}\r\n")?;
         }
         write!(out, "X-Depthcast-Online: {}\r\nX-Depthcast-Dropped: {}\r\n", self.online, self.dropped)?;
-        write!(out, "X-Depthcast-Min-Mm: {}\r\nX-Depthcast-Max-Mm: {}\r\n", self.min_mm, self.max_mm)
+        let Some((min, max)) = self.range_mm else { return Ok(()) };
+        write!(out, "X-Depthcast-Min-Mm: {min}\r\nX-Depthcast-Max-Mm: {max}\r\n")
     }
 }
 

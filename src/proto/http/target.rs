@@ -41,8 +41,10 @@ pub enum Target {
 /// What is sent of a frame.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Content {
-    /// A picture, which may be the placeholder.
+    /// A picture of depth in colours, which may be the placeholder.
     Picture(Image),
+    /// An infrared picture, or the placeholder.
+    Infrared(Image),
     /// Lossless depth, which there is none of without a sensor.
     Depth(Depth),
 }
@@ -51,8 +53,10 @@ impl Content {
     /// The media type, without parameters: ffmpeg compares the whole value.
     pub fn media_type(self) -> &'static str {
         match self {
-            Content::Picture(Image::Jpeg) => "image/jpeg",
-            Content::Picture(Image::Png) | Content::Depth(Depth::Png) => "image/png",
+            Content::Picture(Image::Jpeg) | Content::Infrared(Image::Jpeg) => "image/jpeg",
+            Content::Picture(Image::Png) | Content::Infrared(Image::Png) | Content::Depth(Depth::Png) => {
+                "image/png"
+            }
             // Neither has a registered one.
             Content::Depth(Depth::Rvl | Depth::Raw) => "application/octet-stream",
         }
@@ -106,8 +110,9 @@ impl Target {
             "/noscript.css" => Target::PageNoScript,
             "/stream" => stream(picture(&query)),
             "/snapshot" => one(picture(&query)),
-            "/snapshot.jpg" => Target::Frame(Content::Picture(Image::Jpeg)),
-            "/snapshot.png" => Target::Frame(Content::Picture(Image::Png)),
+            "/snapshot.jpg" => one(shown(&query, Image::Jpeg)),
+            "/snapshot.png" => one(shown(&query, Image::Png)),
+            "/ir.png" => Target::Frame(Content::Infrared(Image::Png)),
             "/depth/stream" => stream(depth(&query)),
             "/depth.png" => Target::Frame(Content::Depth(Depth::Png)),
             "/depth.rvl" => Target::Frame(Content::Depth(Depth::Rvl)),
@@ -125,10 +130,20 @@ impl Target {
 /// The picture that a query asks for.
 fn picture(query: &Query) -> Result<Content, Target> {
     match query.word(Name::Format) {
-        None => Ok(Content::Picture(Image::Jpeg)),
-        Some(format) if format.is("jpeg") || format.is("jpg") => Ok(Content::Picture(Image::Jpeg)),
-        Some(format) if format.is("png") => Ok(Content::Picture(Image::Png)),
+        None => shown(query, Image::Jpeg),
+        Some(format) if format.is("jpeg") || format.is("jpg") => shown(query, Image::Jpeg),
+        Some(format) if format.is("png") => shown(query, Image::Png),
         Some(_) => Err(Target::Refused(Status::BadRequest, "the formats are jpeg and png")),
+    }
+}
+
+/// What is to be seen in it.
+fn shown(query: &Query, image: Image) -> Result<Content, Target> {
+    match query.word(Name::View) {
+        None => Ok(Content::Picture(image)),
+        Some(view) if view.is("depth") => Ok(Content::Picture(image)),
+        Some(view) if view.is("ir") => Ok(Content::Infrared(image)),
+        Some(_) => Err(Target::Refused(Status::BadRequest, "the views are depth and ir")),
     }
 }
 
@@ -144,4 +159,4 @@ fn depth(query: &Query) -> Result<Content, Target> {
 }
 
 const NO_SUCH_PAGE: &str = "there is no such page; see / /stream /snapshot /depth.png /depth.rvl /depth.raw /depth/stream \
-/ws /config.json /state /metrics /healthz /readyz";
+/ir.png /ws /config.json /state /metrics /healthz /readyz";

@@ -48,6 +48,12 @@ fn paths_and_their_old_names() {
     ] {
         assert!(matches!(get(path), Target::Refused(Status::BadRequest, _)), "{path}");
     }
+    assert_eq!(streamed("/stream?view=ir"), Some(Content::Infrared(Image::Jpeg)));
+    assert_eq!(streamed("/?action=stream&view=IR&format=png"), Some(Content::Infrared(Image::Png)));
+    assert_eq!(streamed("/stream?view=depth&view=ir"), Some(Content::Picture(Image::Jpeg)));
+    assert_eq!(get("/ir.png?t=3"), Target::Frame(Content::Infrared(Image::Png)));
+    assert_eq!(get("/snapshot.jpg?view=ir"), Target::Frame(Content::Infrared(Image::Jpeg)));
+    assert!(matches!(get("/snapshot?view=rgb"), Target::Refused(Status::BadRequest, _)));
     assert_eq!(
         get("/snapshot?fps=x&key=%0a"),
         Target::Frame(Content::Picture(Image::Jpeg)),
@@ -167,8 +173,7 @@ fn heads_are_within_their_bound() {
         age_ms: Some(u64::MAX),
         online: false,
         dropped: u64::MAX,
-        min_mm: u16::MAX,
-        max_mm: u16::MAX,
+        range_mm: Some((u16::MAX, u16::MAX)),
     };
     let mut extra = String::new();
     write_timestamp(&mut extra, facts.captured_us).expect("a String");
