@@ -169,6 +169,9 @@ pub const KINECT_OFFSET_MAX: i16 = 500;
 /// Time that a sensor has to stop in order; the process ends then, whether it has or not.
 pub const SENSOR_STOP: Duration = Duration::from_millis(600);
 
+/// Time in which viewers are told that the server goes away; whoever is in the middle of a picture then is not told.
+pub const GOODBYE: Duration = Duration::from_millis(200);
+
 /// Raw frames that a recording may have. Each takes 2,984,960 bytes: 0.9 GB in all, 10 s at 30 fps.
 pub const RAW_FRAMES_MAX: usize = 300;
 

@@ -319,7 +319,7 @@ fn write_name(out: &mut impl Write, name: Option<impl fmt::Display>) -> fmt::Res
 pub const fn state_bound(viewers: usize, camera_bytes: usize) -> usize {
     // A control character takes six bytes in JSON; a viewer with the longest numbers and key 360; a sensor with the longest
     // numbers and name 800, and the reason for not having one 400.
-    3460 + 6 * camera_bytes + 360 * viewers
+    3500 + 6 * camera_bytes + 360 * viewers
 }
 
 const TENTHS: usize = 50;

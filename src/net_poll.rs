@@ -42,7 +42,7 @@ use self::world::{Account, JSON, Reason, Verdict, World, millis};
 use crate::access::{Failures, Rules};
 use crate::clock::{Clock, Now};
 use crate::limits::{
-    ACCEPT_PAUSE, ACCEPTS_PER_TURN, CAMERA_TEXT_MAX, LOBBY, LONG_ANSWERS, PLACEHOLDER_EVERY,
+    ACCEPT_PAUSE, ACCEPTS_PER_TURN, CAMERA_TEXT_MAX, GOODBYE, LOBBY, LONG_ANSWERS, PLACEHOLDER_EVERY,
     RESPONSE_HEAD_MAX, SENSOR_STOP, SHORT_ANSWER_MAX, VIEWERS_LIMIT, WARN_EVERY,
 };
 use crate::metrics::exposition::{self, Connected, Process};
@@ -250,24 +250,38 @@ impl Server {
                 }
                 Some(stop) => {
                     self.notifier.stopping();
-                    self.stop_source(clock)?;
+                    self.leave(clock)?;
                     return Ok(stop);
                 }
             }
         }
     }
 
-    /// Stops a sensor in order and goes on serving meanwhile; gives up when [`SENSOR_STOP`] is over.
-    fn stop_source(&mut self, clock: &Clock) -> io::Result<()> {
+    /// Stops a sensor in order, tells viewers behind a WebSocket that the server goes away, and serves meanwhile; gives up on
+    /// the one after [`SENSOR_STOP`], on the others after [`GOODBYE`].
+    fn leave(&mut self, clock: &Clock) -> io::Result<()> {
         let mut now = clock.now();
-        let end = now.mono + SENSOR_STOP;
+        let (sensor, goodbye) = (now.mono + SENSOR_STOP, now.mono + GOODBYE);
         self.world.feed.shut_down(now);
-        while !self.world.feed.is_shut_down() {
-            if now.mono >= end {
-                log::warn!("{}: has not stopped in time", self.world.feed.kind());
-                break;
+        for conn in self.entries.iter_mut().filter_map(|e| e.conn.as_mut()) {
+            if let Phase::WebSocket(viewer) = &mut conn.phase {
+                viewer.leave();
             }
-            let left = end - now.mono;
+        }
+        // They have something to be sent now.
+        self.busy = true;
+        loop {
+            let stopping = !self.world.feed.is_shut_down();
+            if stopping && now.mono >= sensor {
+                log::warn!("{}: has not stopped in time", self.world.feed.kind());
+                return Ok(());
+            }
+            let mut conns = self.entries.iter().filter_map(|e| e.conn.as_ref());
+            let unsaid = now.mono < goodbye && conns.any(|c| matches!(c.phase, Phase::WebSocket(_)));
+            if !stopping && !unsaid {
+                return Ok(());
+            }
+            let left = if stopping { sensor } else { goodbye } - now.mono;
             self.wait(Some(self.timeout(now).map_or(left, |timeout| timeout.min(left))))?;
             now = clock.now();
             self.busy = false;
@@ -277,7 +291,6 @@ impl Server {
             }
             self.expire(now);
         }
-        Ok(())
     }
 
     /// Takes over what may change while serving: everything but `listen` and `viewers_max`, which stay as they were, and

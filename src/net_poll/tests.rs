@@ -808,10 +808,10 @@ fn stopping_waits_for_the_sensor_but_not_long() {
     until_word(&mut rig, "not_found");
     let begun = Instant::now();
     let clock = Clock::start();
-    rig.server.stop_source(&clock).expect("polled");
+    rig.server.leave(&clock).expect("polled");
     assert!(begun.elapsed() < Duration::from_secs(10), "it took {:?}", begun.elapsed());
     // A source that is no sensor has nothing to stop.
-    Rig::new(30, "").server.stop_source(&clock).expect("polled");
+    Rig::new(30, "").server.leave(&clock).expect("polled");
 }
 
 const UPGRADE: &[u8] = b"GET /ws HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nUpgrade: websocket\r\nConnection: keep-alive, Upgrade\r\n\
@@ -902,6 +902,18 @@ fn a_web_socket_hears_of_a_loss_and_of_the_return_and_gets_no_numbers_between() 
 }
 
 #[test]
+fn a_web_socket_is_told_that_the_server_goes_away() {
+    let mut rig = Rig::new(10, "");
+    let (mut viewer, _) = rig.web_socket();
+    let clock = crate::clock::Clock::start();
+    rig.server.leave(&clock).expect("left");
+    let (heard, _) = rig.hear(&mut viewer, |_| false);
+    let (frames, left) = frames_of(&heard);
+    assert_eq!((frames.last(), left), (Some(&(0x88, 1001u16.to_be_bytes().to_vec())), 0));
+    assert_eq!(rig.closed(Close::Stopping), 1);
+}
+
+#[test]
 fn a_web_socket_that_breaks_a_rule_is_told_and_closed() {
     let mut rig = Rig::new(10, "");
     for (bytes, answer) in [
@@ -952,7 +964,7 @@ fn a_web_socket_is_opened_for_our_own_pages_only() {
 }
 
 #[test]
-fn with_tokens_only_who_has_one_watches_and_who_guesses_is_barred() {
+fn with_tokens_only_who_has_one_watches_and_who_guesses_is_slowed() {
     let tokens = vec![TokenHash::of(b"secret")];
     let mut rig = Rig::with(10, "", |s| s.rules.tokens = tokens);
     let get = |path: &str, claim: &str| format!("GET {path} HTTP/1.0\r\n{claim}\r\n");
@@ -975,11 +987,16 @@ fn with_tokens_only_who_has_one_watches_and_who_guesses_is_barred() {
         assert!(rig.response(&right).starts_with("HTTP/1.1 200 "), "after {n}");
         assert!(rig.response(&get("/state", "Authorization: Bearer guess\r\n")).starts_with("HTTP/1.1 401 "));
     }
-    let barred = rig.response(&right);
+    let barred = rig.response("GET /state HTTP/1.1\r\nAuthorization: Bearer guess\r\n\r\n");
     assert!(barred.starts_with("HTTP/1.1 429 ") && barred.contains("\r\nRetry-After: "), "{barred}");
+    assert!(barred.contains("\r\nConnection: close\r\n"), "each guess costs a connection");
+    assert!(
+        rig.response(&right).starts_with("HTTP/1.1 200 "),
+        "who has a token is not locked out by who has none"
+    );
     assert!(rig.response(&get("/healthz", "")).starts_with("HTTP/1.1 200 "));
     rig.pass(FAILURE_COST);
-    assert!(rig.response(&right).starts_with("HTTP/1.1 200 "));
+    assert!(rig.response(&get("/state", "Authorization: Bearer guess\r\n")).starts_with("HTTP/1.1 401 "));
     let mut viewer = rig.say(b"0");
     assert!(rig.message(&mut viewer).len() > 1000, "the Python protocol asks for none");
 }

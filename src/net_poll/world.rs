@@ -244,15 +244,16 @@ impl World {
         request: http::Request,
         now: Now,
     ) -> Option<Verdict> {
-        if request.claim != Claim::None && !self.settings.rules.tokens.is_empty() {
+        let guarded = !matches!(request.target, Target::Healthz | Target::Readyz);
+        if request.claim == Claim::Wrong && guarded {
+            // Right tokens always pass: who shares an address with a guesser, as behind a proxy, is not locked out.
             if self.failures.is_barred(conn.peer, now.mono) {
                 let why = "too many wrong tokens came from this address; wait a minute";
+                let request = http::Request { keep_alive: false, ..request };
                 self.refuse(conn, text, request, Status::TooManyRequests, why);
                 return None;
             }
-            if request.claim == Claim::Wrong {
-                self.failures.note(conn.peer, now.mono);
-            }
+            self.failures.note(conn.peer, now.mono);
         }
         match request.target {
             Target::Options => {
@@ -282,17 +283,6 @@ impl World {
                 self.answer_body(conn, text, request, status, PLAIN);
             }
             Target::Refused(status, why) => self.refuse(conn, text, request, status, why),
-            Target::Stream(_, options) if request.head_only => {
-                text.clear();
-                let _ = multipart::write_head(
-                    text,
-                    self.cookie(conn.id, options.key),
-                    Cors(&self.settings.rules),
-                );
-                // All but the first boundary, which is body.
-                let head = text.len() - (multipart::TAIL.len() - 2);
-                conn.out.begin(head, Body::None, b"", &self.ring);
-            }
             Target::Stream(Content::Infrared(_), _) | Target::Frame(Content::Infrared(_))
                 if !self.feed.has_infrared() =>
             {
@@ -300,6 +290,14 @@ impl World {
             }
             Target::Stream(Content::Depth(_), _) if self.feed.gone(now).is_some() => {
                 self.unavailable(conn, text, request, NO_DEPTH);
+            }
+            Target::Stream(content, options) if request.head_only => {
+                text.clear();
+                let fields = format_args!("{}{}", Cors(&self.settings.rules), embedding(content));
+                let _ = multipart::write_head(text, self.cookie(conn.id, options.key), fields);
+                // All but the first boundary, which is body.
+                let head = text.len() - (multipart::TAIL.len() - 2);
+                conn.out.begin(head, Body::None, b"", &self.ring);
             }
             Target::Stream(content, options) => {
                 if self.viewers >= self.settings.viewers_max {
@@ -377,7 +375,8 @@ impl World {
             multipart::Next::Head => {
                 text.clear();
                 let cookie = self.cookie(conn.id, options.key);
-                let mut written = multipart::write_head(text, cookie, Cors(&self.settings.rules));
+                let fields = format_args!("{}{}", Cors(&self.settings.rules), embedding(content));
+                let mut written = multipart::write_head(text, cookie, fields);
                 if options.advance_headers {
                     written =
                         written.and_then(|()| multipart::write_advance_head(text, content, now.wall_us));
@@ -638,7 +637,7 @@ impl World {
     ) {
         text.clear();
         let length = body.len();
-        let fields = format_args!("{}{fields}", Cors(&self.settings.rules));
+        let fields = format_args!("{}{NOT_EMBEDDED}{fields}", Cors(&self.settings.rules));
         let written = http::write_head(text, status, content_type, length, request.keep_alive, fields);
         debug_assert!(written.is_ok(), "RESPONSE_HEAD_MAX is too small");
         let body = if request.head_only { Body::None } else { Body::Fixed(body) };
@@ -664,7 +663,7 @@ impl World {
         }
         text.clear();
         let retry = if status == Status::Unavailable { "Retry-After: 1\r\n" } else { "" };
-        let fields = format_args!("{}{retry}", Cors(&self.settings.rules));
+        let fields = format_args!("{}{NOT_EMBEDDED}{retry}", Cors(&self.settings.rules));
         let mut written = http::write_head(text, status, content_type, length, request.keep_alive, fields);
         if !request.head_only && matches!(body, Body::None) {
             written = written.and_then(|()| text.write_bytes(self.body.bytes()));
@@ -759,6 +758,7 @@ impl fmt::Display for Fields {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Fields(facts, content) = self;
         http::write_timestamp(f, facts.captured_us)?;
+        f.write_str(embedding(*content))?;
         if !matches!(content, Content::Depth(_)) {
             // What programs made for µStreamer look for in a snapshot.
             write!(f, "X-UStreamer-Online: {}\r\n", facts.online)?;
@@ -789,6 +789,18 @@ impl fmt::Display for Named {
         }
     }
 }
+
+/// Who may show it in a page, by the field `Cross-Origin-Resource-Policy` (Fetch standard). Pictures are there to be embedded,
+/// `<img src>` in a dashboard of any origin, isolated or not. Nothing else is loaded as part of other pages by anybody but
+/// those who want to find out what they may not read. CORS, where configured, is not touched by it.
+fn embedding(content: Content) -> &'static str {
+    match content {
+        Content::Picture(_) | Content::Infrared(_) => "Cross-Origin-Resource-Policy: cross-origin\r\n",
+        Content::Depth(_) => NOT_EMBEDDED,
+    }
+}
+
+const NOT_EMBEDDED: &str = "Cross-Origin-Resource-Policy: same-origin\r\n";
 
 /// What is made in a ring slot for what was asked for.
 fn form_of(content: Content) -> Form {
@@ -855,6 +867,7 @@ const PAGE: &[u8] = include_bytes!("../../web/index.html");
 const PAGE_SCRIPT: &[u8] = include_bytes!("../../web/page.js");
 const PAGE_STYLE: &[u8] = include_bytes!("../../web/page.css");
 const PAGE_NO_SCRIPT: &[u8] = include_bytes!("../../web/noscript.css");
-/// The page may load nothing but what this server has, and runs no code that stands in it.
-const PAGE_FIELDS: &str = "Content-Security-Policy: default-src 'none'; script-src 'self'; style-src 'self'; \
+/// The page may load nothing but what this server has, and runs no code that stands in it. Who may frame it is not said:
+/// dashboards do, and there is nothing on it that a click could change.
+const PAGE_FIELDS: &str = "Referrer-Policy: no-referrer\r\nContent-Security-Policy: default-src 'none'; script-src 'self'; style-src 'self'; \
 img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'\r\n";

@@ -196,6 +196,7 @@ pub fn parse(head: &[u8], rules: &Rules) -> Request {
     }
     let mut keep_alive = parsed.version == Some(1);
     let (mut hosts, mut lengths, mut authorization) = (0, 0, None);
+    let mut foreign = false;
     for field in parsed.headers.iter() {
         let says = |token: &str| {
             field.value.split(|b| *b == b',').any(|v| v.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
@@ -215,6 +216,7 @@ pub fn parse(head: &[u8], rules: &Rules) -> Request {
             }
         } else if field.name.eq_ignore_ascii_case("host") {
             hosts += 1;
+            foreign |= !str::from_utf8(field.value).is_ok_and(|host| rules.is_host(host.trim_ascii()));
         } else if field.name.eq_ignore_ascii_case("authorization")
             && authorization.replace(field.value).is_some()
         {
@@ -242,6 +244,8 @@ pub fn parse(head: &[u8], rules: &Rules) -> Request {
         _ if claim != Claim::Right => {
             Target::Refused(Status::Unauthorized, "a token is needed, as the password of any user")
         }
+        // Whoever has named the camera's names expects to be asked for by no other.
+        _ if foreign && !rules.names.is_empty() => Target::Refused(Status::Forbidden, FOREIGN),
         "/ws" => upgrade(&parsed, rules),
         _ => Target::new(path, query),
     };
@@ -284,10 +288,7 @@ fn upgrade(request: &httparse::Request<'_, '_>, rules: &Rules) -> Target {
     };
     let host = one("host").and_then(|host| str::from_utf8(host).ok()).unwrap_or_default();
     if !rules.is_host(host) {
-        return refused(
-            Status::Forbidden,
-            "this name is not in http.names; an address, localhost or .local needs not be",
-        );
+        return refused(Status::Forbidden, FOREIGN);
     }
     let origin = |origin: &[u8]| str::from_utf8(origin).is_ok_and(|origin| rules.is_origin(origin, host));
     if !all("origin").all(origin) {
@@ -295,6 +296,8 @@ fn upgrade(request: &httparse::Request<'_, '_>, rules: &Rules) -> Target {
     }
     Target::WebSocket(accept)
 }
+
+const FOREIGN: &str = "this name is not in http.names; an address, localhost or .local needs not be";
 
 #[cfg(test)]
 mod tests;

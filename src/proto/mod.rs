@@ -63,11 +63,13 @@ pub enum Close {
     Evicted,
     /// The peer is not in a network that may watch.
     NotAllowed,
+    /// The server stops.
+    Stopping,
 }
 
 impl Close {
     /// All reasons, in the order of [`Close::number`].
-    pub const WORDS: [&'static str; 14] = [
+    pub const WORDS: [&'static str; 15] = [
         "goodbye",
         "peer_closed",
         "broken",
@@ -82,6 +84,7 @@ impl Close {
         "evicted",
         "not_allowed",
         "bad_frame",
+        "stopping",
     ];
 
     /// Position in [`Close::WORDS`], for counters.
@@ -101,12 +104,14 @@ impl Close {
             Close::Evicted => 11,
             Close::NotAllowed => 12,
             Close::BadFrame(_) => 13,
+            Close::Stopping => 14,
         }
     }
 
     /// Whether the peer broke a rule or was too slow: worth a warning. The rest is everyday life.
     pub fn is_fault(self) -> bool {
-        !matches!(self, Close::Goodbye | Close::PeerClosed | Close::Broken | Close::Answered | Close::Evicted)
+        use Close::{Answered, Broken, Evicted, Goodbye, PeerClosed, Stopping};
+        !matches!(self, Goodbye | PeerClosed | Broken | Answered | Evicted | Stopping)
     }
 }
 
@@ -129,6 +134,7 @@ impl fmt::Display for Close {
             Close::Full => f.write_str("all places for viewers are taken"),
             Close::Evicted => f.write_str("its place was needed"),
             Close::NotAllowed => f.write_str("it is in no network of viewers.allow"),
+            Close::Stopping => f.write_str("the server stops"),
         }
     }
 }

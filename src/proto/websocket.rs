@@ -57,6 +57,7 @@ pub fn write_head(out: &mut impl Write, accept: Accept) -> fmt::Result {
 pub enum Code {
     Normal,
     ProtocolError,
+    GoingAway,
     UnsupportedData,
     InvalidPayload,
     PolicyViolation,
@@ -68,6 +69,7 @@ impl Code {
     pub fn number(self) -> u16 {
         match self {
             Code::Normal => 1000,
+            Code::GoingAway => 1001,
             Code::ProtocolError => 1002,
             Code::UnsupportedData => 1003,
             Code::InvalidPayload => 1007,
@@ -245,6 +247,12 @@ impl Machine {
                 }
             }
         }
+    }
+
+    /// The server stops: the viewer is told, behind what is on its way to it, so that it knows to come again.
+    pub fn leave(&mut self) {
+        let leaving = Closing { code: Some(Code::GoingAway), why: Close::Stopping, sent: false };
+        self.close.get_or_insert(leaving);
     }
 
     /// What comes next at `now`, when the number of the state is `state`.

@@ -327,3 +327,25 @@ fn viewers_are_told_the_lens_of_the_picture_they_get() {
     assert!((number("fx") - wanted.fx).abs() < 1e-4 && (number("k2") - wanted.k2).abs() < 1e-6);
     assert!((number("cx") - (511.0 - wanted.cx)).abs() < 1e-4 && (number("cy") - wanted.cy).abs() < 1e-4);
 }
+
+#[test]
+fn pictures_may_be_embedded_and_the_rest_may_not() {
+    let mut rig = Rig::new(10, "");
+    for (path, policy) in [
+        ("/snapshot", "cross-origin"),
+        ("/stream", "cross-origin"),
+        ("/stream?view=ir", "cross-origin"),
+        ("/depth.raw", "same-origin"),
+        ("/depth/stream", "same-origin"),
+        ("/state", "same-origin"),
+        ("/config.json", "same-origin"),
+        ("/", "same-origin"),
+        ("/nowhere", "same-origin"),
+    ] {
+        for method in ["GET", "HEAD"] {
+            let answer = rig.response(&format!("{method} {path} HTTP/1.0\r\n\r\n"));
+            assert_eq!(field(&answer, "Cross-Origin-Resource-Policy"), policy, "{method} {path}");
+            assert!(!answer.contains("X-Frame-Options") && !answer.contains("frame-ancestors"), "{path}");
+        }
+    }
+}

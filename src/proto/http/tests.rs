@@ -100,6 +100,34 @@ fn requests_are_refused_with_the_right_status() {
 }
 
 #[test]
+fn once_names_are_configured_no_other_is_answered_to() {
+    let named = Rules { names: vec!["garage.example".parse().expect("a name")], ..Rules::default() };
+    let asked = |host: &str, path: &str, rules: &Rules| {
+        parse(format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes(), rules).target
+    };
+    for path in [
+        "/",
+        "/stream",
+        "/snapshot",
+        "/depth.raw",
+        "/depth/stream",
+        "/ir.png",
+        "/state",
+        "/metrics",
+        "/nowhere",
+    ] {
+        let refused = asked("evil.example", path, &named);
+        assert!(matches!(refused, Target::Refused(Status::Forbidden, _)), "{path}");
+        for host in ["garage.example:8080", "192.168.1.7", "localhost", "cam.local", "[::1]:80"] {
+            assert_eq!(asked(host, path, &named), asked("x", path, &Rules::default()), "{path} as {host}");
+        }
+    }
+    assert_eq!(asked("evil.example", "/healthz", &named), Target::Healthz, "tells nothing");
+    let old = parse(b"GET /snapshot HTTP/1.0\r\n\r\n", &named).target;
+    assert_eq!(old, Target::Frame(Content::Picture(Image::Jpeg)), "no browser, and no name to go by");
+}
+
+#[test]
 fn connections_stay_open_as_the_version_and_the_client_say() {
     let keep = |head: &str| parse(head.as_bytes(), &Rules::default()).keep_alive;
     assert!(keep("GET / HTTP/1.1\r\n\r\n"));
