@@ -255,17 +255,8 @@ struct Plain<'a> {
 
 impl Sink for Plain<'_> {
     #[inline(always)]
-    fn run(&mut self, fresh: bool, mut run: usize) {
-        // Not a branch: it would be guessed wrong every other time.
-        let zero_if = [Code::default(), self.codes.literals[0]];
-        let mut zero = zero_if[usize::from(fresh)];
-        while run > RUN_MAX {
-            // What is left for the last match must be long enough for one.
-            let length = if run < RUN_MAX + RUN_MIN { run - RUN_MIN } else { RUN_MAX };
-            self.bits.put2(mem::take(&mut zero), self.codes.runs[length]);
-            run -= length;
-        }
-        self.bits.put2(zero, self.codes.runs[run]);
+    fn run(&mut self, fresh: bool, length: usize) {
+        self.bits.put_run(self.codes, fresh, length);
     }
 
     #[inline(always)]
@@ -415,6 +406,21 @@ impl Bits<'_> {
         self.flush();
     }
 
+    /// A run of zeros, see [`Sink::run`].
+    #[inline(always)]
+    fn put_run(&mut self, codes: &Codes, fresh: bool, mut left: usize) {
+        // Not a branch: it would be guessed wrong every other time.
+        let zero_if = [Code::default(), codes.literals[0]];
+        let mut zero = zero_if[usize::from(fresh)];
+        while left > RUN_MAX {
+            // What is left for the last match must be long enough for one.
+            let length = if left < RUN_MAX + RUN_MIN { left - RUN_MIN } else { RUN_MAX };
+            self.put2(mem::take(&mut zero), codes.runs[length]);
+            left -= length;
+        }
+        self.put2(zero, codes.runs[left]);
+    }
+
     /// A literal and a match.
     #[inline(always)]
     fn put2(&mut self, a: Code, b: Code) {
@@ -458,6 +464,12 @@ impl Bits<'_> {
     #[inline(always)]
     fn flush(&mut self) {
         self.out[self.at..self.at + 8].copy_from_slice(&self.held.to_le_bytes());
+        self.advance();
+    }
+
+    /// Keeps what is no whole byte, after all was written.
+    #[inline(always)]
+    fn advance(&mut self) {
         self.at += self.held_bits as usize / 8;
         self.held >>= self.held_bits & 56;
         self.held_bits &= 7;

@@ -10,6 +10,10 @@ use std::fmt;
 use super::deflate::{self, Deflater};
 use super::metadata::METADATA_MAX;
 
+// The same filters for wider vectors.
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+
 /// Bytes that are enough for any `width` x `height` index image.
 pub const fn indexed_bound(width: usize, height: usize) -> usize {
     // Signature, IHDR, PLTE of 256 entries, tEXt, one IDAT, IEND.
@@ -142,6 +146,15 @@ impl fmt::Debug for Encoder {
 
 /// The "Up" filter of PNG (section 9.2): each byte less the one above it.
 fn up(out: &mut [u8], pixels: &[u8], above: &[u8]) {
+    #[cfg(target_arch = "x86_64")]
+    if avx2::up(out, pixels, above).is_some() {
+        return;
+    }
+    up_plainly(out, pixels, above);
+}
+
+#[inline(always)]
+fn up_plainly(out: &mut [u8], pixels: &[u8], above: &[u8]) {
     let (kind, out) = out.split_at_mut(1);
     kind[0] = FILTER_UP;
     for (out, (pixel, above)) in out.iter_mut().zip(pixels.iter().zip(above)) {
@@ -151,6 +164,15 @@ fn up(out: &mut [u8], pixels: &[u8], above: &[u8]) {
 
 /// The same for big-endian 16-bit samples, whose bytes are filtered apart.
 fn up16(out: &mut [u8], samples: &[u16], above: &[u16]) {
+    #[cfg(target_arch = "x86_64")]
+    if avx2::up16(out, samples, above).is_some() {
+        return;
+    }
+    up16_plainly(out, samples, above);
+}
+
+#[inline(always)]
+fn up16_plainly(out: &mut [u8], samples: &[u16], above: &[u16]) {
     let (kind, out) = out.split_at_mut(1);
     kind[0] = FILTER_UP;
     for (out, (sample, above)) in out.chunks_exact_mut(2).zip(samples.iter().zip(above)) {
@@ -193,6 +215,24 @@ mod tests {
             *s
         };
         (0..len).map(|_| step(&mut seed).to_le_bytes()[3]).collect()
+    }
+
+    #[test]
+    fn filters_are_the_plain_ones() {
+        for width in [1, 15, 16, 33, 512, 517] {
+            let bytes = noise(4 * width, 5);
+            let (pixels, above) = bytes[..2 * width].split_at(width);
+            let (mut fast, mut plain) = (vec![7; width + 1], vec![7; width + 1]);
+            up(&mut fast, pixels, above);
+            up_plainly(&mut plain, pixels, above);
+            assert_eq!(fast, plain, "{width} pixels");
+            let samples: Vec<u16> = bytes.chunks_exact(2).map(|b| u16::from_be_bytes([b[0], b[1]])).collect();
+            let (samples, above) = samples.split_at(width);
+            let (mut fast, mut plain) = (vec![7; 2 * width + 1], vec![7; 2 * width + 1]);
+            up16(&mut fast, samples, above);
+            up16_plainly(&mut plain, samples, above);
+            assert_eq!(fast, plain, "{width} samples");
+        }
     }
 
     #[test]

@@ -55,26 +55,36 @@ fn mark(rows: &[u8], busy: &mut [u64]) {
 
 #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt")]
 fn body<'a>(rows: &[u8], busy: &[u64], plain: &mut Plain<'a>) {
-    let mut wide = Wide { tables: Tables::new(plain.codes), plain };
+    let Plain { codes, bits } = plain;
+    let mut wide = Wide { tables: Tables::new(codes), codes, bits: mem::take(bits) };
     tokens(rows, busy, 0..rows.len() / 8, &mut wide);
+    *bits = wide.bits;
 }
 
 /// Sends literals 32 at a time, and runs as [`Plain`] does.
-struct Wide<'p, 'a> {
+struct Wide<'a> {
     tables: Tables,
-    plain: &'p mut Plain<'a>,
+    codes: &'a Codes,
+    /// Its own, and lent to nobody: so it stays in registers.
+    bits: Bits<'a>,
 }
 
-impl Sink for Wide<'_, '_> {
+impl Sink for Wide<'_> {
     #[inline(always)]
     fn run(&mut self, fresh: bool, length: usize) {
-        self.plain.run(fresh, length);
+        self.bits.put_run(self.codes, fresh, length);
     }
 
     #[inline(always)]
     fn literals(&mut self, rows: &[u8], range: Range<usize>) {
-        // SAFETY: only `body` makes this type, with the features.
-        unsafe { self.many(rows, range) }
+        let mut from = range.start;
+        // One place to call, so that it becomes part of the caller.
+        while from < range.end {
+            let to = range.end.min(from + PART);
+            // SAFETY: only `body` makes this type, with the features.
+            unsafe { self.many(rows, from..to) };
+            from = to;
+        }
     }
 }
 
@@ -114,7 +124,7 @@ impl Tables {
     }
 }
 
-impl Wide<'_, '_> {
+impl Wide<'_> {
     #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt")]
     #[inline]
     fn many(&mut self, rows: &[u8], range: Range<usize>) {
@@ -123,16 +133,26 @@ impl Wide<'_, '_> {
         let low_bytes = _mm256_set1_epi16(0xFF);
         let low_pairs = _mm256_set1_epi32(0xFFFF);
         let low_fours = _mm256_set1_epi64x(0xFFFF_FFFF);
-        // Kept apart from the rest, so that it stays in registers.
-        let mut bits = mem::take(&mut self.plain.bits);
-        for at in range.clone().step_by(32) {
-            let Some(bytes) = rows.get(at..at + 32) else {
-                self.plain.bits = bits;
-                self.plain.literals(rows, at..range.end);
-                return;
+        debug_assert!(range.len() <= PART);
+        let room = self.bits.out.len() - self.bits.at;
+        // Room for all steps, and the last may look at bytes that do not count.
+        let Some(bytes) =
+            rows.get(range.start..range.end + 31).filter(|_| room >= 2 * (range.len() + 32) + 16)
+        else {
+            self.bits = plainly(self.codes, mem::take(&mut self.bits), rows, range);
+            return;
+        };
+        // SAFETY: a code has at most twelve bits, and there is room for two bytes for each and sixteen more.
+        macro_rules! put {
+            ($bits:expr, $len:expr) => {
+                unsafe { self.bits.put_within($bits, $len) }
             };
+        }
+        let mut left = range.len();
+        for bytes in bytes.chunks_exact(32) {
             let bytes = load(bytes.try_into().expect("32 bytes"));
-            let kept = first((range.end - at).min(32));
+            let kept = first(left.min(32));
+            left = left.wrapping_sub(32);
             let index = _mm256_add_epi8(bytes, _mm256_set1_epi8(NEAR as i8));
             let near =
                 _mm256_cmpeq_epi8(_mm256_and_si256(index, _mm256_set1_epi8(!(2 * NEAR - 1) as i8)), zero);
@@ -209,8 +229,8 @@ impl Wide<'_, '_> {
                     let (even, odd) = (lanes(four_even), lanes(four_odd));
                     let (even_length, odd_length) = (lanes(even_length), lanes(odd_length));
                     for n in 0..4 {
-                        bits.put_bits(even[n], even_length[n]);
-                        bits.put_bits(odd[n], odd_length[n]);
+                        put!(even[n], even_length[n]);
+                        put!(odd[n], odd_length[n]);
                     }
                     continue;
                 }
@@ -220,31 +240,47 @@ impl Wide<'_, '_> {
             let sixteens = lanes(_mm256_or_si256(eights, second));
             let lengths = lanes(_mm256_add_epi64(sums, _mm256_bsrli_epi128(sums, 8)));
             if lengths[0].max(lengths[2]) <= MOST as u64 {
-                bits.put_bits(sixteens[0], lengths[0]);
-                bits.put_bits(sixteens[2], lengths[2]);
+                put!(sixteens[0], lengths[0]);
+                put!(sixteens[2], lengths[2]);
             } else {
                 let (eights, lengths) = (lanes(eights), lanes(sums));
                 for n in 0..4 {
-                    bits.put_bits(eights[n], lengths[n]);
+                    put!(eights[n], lengths[n]);
                 }
             }
         }
-        self.plain.bits = bits;
     }
+}
+
+/// What is too near to an end for whole vectors.
+#[cold]
+fn plainly<'a>(codes: &'a Codes, bits: Bits<'a>, rows: &[u8], range: Range<usize>) -> Bits<'a> {
+    let mut plain = Plain { codes, bits };
+    plain.literals(rows, range);
+    plain.bits
 }
 
 impl Bits<'_> {
     /// At most [`MOST`] bits.
+    ///
+    /// # Safety
+    /// There is room for eight bytes from `at` on.
     #[inline(always)]
-    fn put_bits(&mut self, bits: u64, len: u64) {
+    unsafe fn put_within(&mut self, bits: u64, len: u64) {
         self.held |= bits << self.held_bits;
         self.held_bits += len as u32;
-        self.flush();
+        debug_assert!(self.at + 8 <= self.out.len());
+        // SAFETY: the caller says so.
+        unsafe { self.out.as_mut_ptr().add(self.at).cast::<u64>().write_unaligned(self.held.to_le()) };
+        self.advance();
     }
 }
 
 /// Bits that fit a word beside the seven that may be left from before.
 const MOST: i32 = 56;
+
+/// Literals for which there is looked for room together, so that only the end of an image has too little.
+const PART: usize = 32 * 64;
 
 #[target_feature(enable = "avx2")]
 #[inline]
