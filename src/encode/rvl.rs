@@ -12,7 +12,7 @@
 //!    8  f32  0 }                    20  words of nibbles, the last filled up with zeros
 //! ```
 //!
-//! All little-endian. Compared bit for bit, on recorded frames and noise, with the `rvl` package of
+//! All little-endian. Compared bit for bit, on recorded frames and noise (`tests/system/depth-rvl.sh`), with the `rvl` package of
 //! Python (which takes depths above 32,767 for negative numbers and writes those otherwise) and the decoder `re_rvl`.
 //!
 //! Sources: A. D. Wilson, "Fast Lossless Depth Image Compression", ISS 2017; the head is ROS'
