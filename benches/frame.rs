@@ -115,6 +115,7 @@ fn measure(range: Range, frames: &[Vec<u16>]) -> Vec<(&'static str, f64, usize)>
     let mut depth_png = Samples::default();
     let mut lossless = Samples::default();
     let mut to_jpeg = Samples::default();
+    let mut jpeg_encoder = jpeg::Encoder::new(jpeg::Settings::default(), (WIDTH, HEIGHT));
     let mut jpeg_room = vec![0; jpeg::bound(WIDTH, HEIGHT, metadata::METADATA_MAX)];
     let mut to_png = Samples::default();
     let mut to_message = Samples::default();
@@ -136,10 +137,7 @@ fn measure(range: Range, frames: &[Vec<u16>]) -> Vec<(&'static str, f64, usize)>
             escape.take(|| {
                 pickle::message(pickle::Form::Protocol0, &text, &png_room[..png], &mut message_room)
             });
-            to_jpeg.take(|| {
-                let settings = jpeg::Settings::default();
-                jpeg::encode(settings, (WIDTH, HEIGHT), &index, &JET, b"", &mut jpeg_room)
-            });
+            to_jpeg.take(|| jpeg_encoder.encode(&index, &JET, b"", &mut jpeg_room));
             depth_png.take(|| encoder.depth(depth, "", &mut depth_room));
             lossless.take(|| rvl::encode(depth, WIDTH, &mut rvl_room));
 

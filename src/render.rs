@@ -20,7 +20,7 @@ pub struct Renderer {
     camera: Camera,
     clock: LocalClock,
     view: View,
-    jpeg: jpeg::Settings,
+    jpeg: jpeg::Encoder,
     /// See [`greys`].
     greys: Box<[u8]>,
     made: Made,
@@ -78,14 +78,14 @@ impl Renderer {
     pub fn new(range: Range, camera: Camera, clock: LocalClock, view: View) -> Self {
         let encoder = png::Encoder::new(WIDTH, HEIGHT);
         let table = Table::new(range);
-        let jpeg = jpeg::Settings::default();
+        let jpeg = jpeg::Encoder::new(jpeg::Settings::default(), (WIDTH, HEIGHT));
         Self { range, table, encoder, camera, clock, view, jpeg, greys: greys(), made: Made::default() }
     }
 
     /// The same with other settings for JPEG than the default.
     #[must_use]
     pub fn with_jpeg(self, jpeg: jpeg::Settings) -> Self {
-        Self { jpeg, ..self }
+        Self { jpeg: jpeg::Encoder::new(jpeg, (WIDTH, HEIGHT)), ..self }
     }
 
     /// Goes on with another range, camera and view; the counters go on rising.
@@ -123,7 +123,7 @@ impl Renderer {
 
     /// How JPEGs are made.
     pub fn jpeg(&self) -> jpeg::Settings {
-        self.jpeg
+        self.jpeg.settings()
     }
 
     /// How often each representation was made since the start.
@@ -169,8 +169,7 @@ impl Renderer {
                 let (palette, text) = (palette(slot.picture), self.metadata(slot, false));
                 let Slot { index, jpeg, .. } = slot;
                 let index = index.bytes().expect("made above");
-                let size = (WIDTH, HEIGHT);
-                jpeg.make(|out| jpeg::encode(self.jpeg, size, index, palette, text.as_bytes(), out));
+                jpeg.make(|out| self.jpeg.encode(index, palette, text.as_bytes(), out));
             }
             Form::Protocol0 => self.message(slot, pickle::Form::Protocol0, fps),
             Form::Compact => self.message(slot, pickle::Form::Compact, fps),
@@ -212,9 +211,7 @@ impl Renderer {
                 let text = self.metadata(slot, true);
                 let Slot { infrared, infrared_jpeg, .. } = slot;
                 let infrared = infrared.bytes().expect(INFRARED_NEEDED);
-                let size = (WIDTH, HEIGHT);
-                infrared_jpeg
-                    .make(|out| jpeg::encode(self.jpeg, size, infrared, &GREY, text.as_bytes(), out));
+                infrared_jpeg.make(|out| self.jpeg.encode(infrared, &GREY, text.as_bytes(), out));
             }
         }
     }
