@@ -43,6 +43,7 @@ requirements() {
     new) echo 'numpy>=2 opencv-python-headless==5.*' ;;
     window) echo 'numpy==1.26.* opencv-python==4.11.*' ;;
     rvl) echo 'numpy>=2 opencv-python-headless==5.* rvl==1.0.*' ;;
+    pictures) echo 'numpy>=2 opencv-python-headless==5.* pillow>=11' ;;
     browser) echo 'playwright==1.*' ;;
     clients) echo 'numpy==1.26.* opencv-python-headless==4.11.* playwright==1.* websockets==15.*' ;;
     *) die "no such environment: $1" ;;
