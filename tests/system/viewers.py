@@ -30,10 +30,10 @@ class NotPainted(Failed):
 
 
 @contextlib.contextmanager
-def display():
+def display(size="2600x2200"):
     """A screen in memory; yields its name."""
     read, write = os.pipe()
-    command = ["Xvfb", "-displayfd", str(write), "-screen", "0", "2600x2200x24", "-nolisten", "tcp"]
+    command = ["Xvfb", "-displayfd", str(write), "-screen", "0", f"{size}x24", "-nolisten", "tcp"]
     with open(OUT / "xvfb.log", "wb") as log:
         server = subprocess.Popen(command, pass_fds=[write], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     os.close(write)

@@ -168,7 +168,7 @@ fn frame_line(frame: &Frame) -> Value {
         "seq": about.map(|about| about.seq),
         "captured": about.map(|about| about.captured),
         "online": about.map(|about| about.online),
-        "range_mm": about.map(|about| [about.range_mm.0, about.range_mm.1]),
+        "range_mm": about.and_then(|about| about.range_mm).map(|(min, max)| [min, max]),
         "received": unix(frame.received),
         "waited_ms": millis(frame.waited),
         "payload_bytes": frame.payload,

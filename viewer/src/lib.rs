@@ -1,9 +1,9 @@
 //! `depthcast-view`: a viewer for depthcast, and for the Python server that depthcast replaces.
 //!
 //! ```text
-//!   server ---- Python protocol ---> link ---> message --> pickle --> picture --+--> headless: files,
-//!          \                          |        textblock                        |    lines, figures
-//!           +-- /ws, if depthcast --> depth -----------------------------------+
+//!   server ---- Python protocol ---> link ---> message --> pickle --> picture --+--> ui --> screen --> window
+//!          \                          |        textblock                        |    keys, what is shown
+//!           +-- /ws, if depthcast --> depth -----------------------------------+--> headless: files, lines, figures
 //!                                     |
 //!                                  session: whether to connect, ask, rest or leave; no socket, no clock
 //! ```
@@ -28,3 +28,7 @@ pub mod session;
 // What becomes of the pictures.
 pub mod headless;
 pub mod save;
+pub mod screen;
+pub mod ui;
+#[cfg(feature = "window")]
+pub mod window;

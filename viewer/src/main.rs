@@ -1,4 +1,4 @@
-//! Arguments → a plan → exit code; no logic.
+//! Arguments → a window or a plan → exit code; no logic.
 
 use std::io;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use depthcast_view::link::{Link, Options, Server};
 
 /// Shows what a depthcast server sees, or the Python server that it replaces.
 ///
-/// Exit codes: 0 ended as asked, 1 bad
+/// Without --frames, --print and --bench it opens a window; `?` there shows the keys. Exit codes: 0 ended as asked, 1 bad
 /// usage, 2 could not start, 3 failed while running.
 #[derive(Debug, Parser)]
 #[command(name = "depthcast-view", version)]
@@ -25,7 +25,7 @@ struct Cli {
     /// Takes so many pictures, without a window.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     frames: Option<u64>,
-    /// Folder for pictures: 000001.png and so on.
+    /// Folder for pictures: with --frames 000001.png and so on; in the window what `s` saves, in this folder unless said.
     #[arg(long, value_name = "DIR")]
     save: Option<PathBuf>,
     /// What is taken: the picture, or lossless depth in millimetres as 16-bit grey PNG, which only depthcast serves.
@@ -74,7 +74,7 @@ fn main() -> ExitCode {
     let depth = !headless || cli.format == Format::Png16;
     let options = Options { server: cli.server, token, depth, retry: !headless };
     if !headless {
-        return complain(BAD_USAGE, "say --frames, --print or --bench; there is no window yet");
+        return window(options, cli.save.unwrap_or_else(|| ".".into()));
     }
     let plan = Plan {
         frames: cli.frames.or(cli.bench.then_some(300)),
@@ -92,6 +92,26 @@ fn main() -> ExitCode {
         Err(failure @ Failure::CannotStart(_)) => complain(CANNOT_START, &failure.to_string()),
         Err(failure @ Failure::Failed(_)) => complain(FAILED, &failure.to_string()),
     }
+}
+
+#[cfg(feature = "window")]
+fn window(options: Options, folder: PathBuf) -> ExitCode {
+    use depthcast_view::window::{Failure, run};
+
+    match run(options, folder) {
+        Ok(None) => ExitCode::SUCCESS,
+        Ok(Some(note)) => {
+            complain(0, note);
+            ExitCode::SUCCESS
+        }
+        Err(failure @ Failure::CannotStart(_)) => complain(CANNOT_START, &failure.to_string()),
+        Err(failure @ Failure::Failed(_)) => complain(FAILED, &failure.to_string()),
+    }
+}
+
+#[cfg(not(feature = "window"))]
+fn window(_: Options, _: PathBuf) -> ExitCode {
+    complain(BAD_USAGE, "this build has no window; --frames, --print and --bench need none")
 }
 
 fn complain(code: u8, why: &str) -> ExitCode {

@@ -48,8 +48,8 @@ pub struct About {
     pub captured: f64,
     /// False for the placeholder.
     pub online: bool,
-    /// Depths at the ends of the palette, in millimetres.
-    pub range_mm: (u16, u16),
+    /// Depths at the ends of the palette, in millimetres; `None` where colours are no depths.
+    pub range_mm: Option<(u16, u16)>,
     /// Name of the camera.
     pub name: String,
 }
@@ -160,7 +160,7 @@ impl About {
             seq: json["seq"].as_u64()?,
             captured: json["captured"].as_f64()?,
             online: json["online"].as_bool()?,
-            range_mm: (mm("min_mm")?, mm("max_mm")?),
+            range_mm: mm("min_mm").zip(mm("max_mm")),
             name: json["name"].as_str()?.to_owned(),
         })
     }

@@ -24,8 +24,7 @@ fn depthcasts(index: &[u8], width: usize, height: usize) -> Vec<u8> {
     let about = Metadata {
         seq: 41,
         captured_us: 1_500_000,
-        min_mm: 0,
-        max_mm: 1500,
+        range_mm: Some((0, 1500)),
         valid: Some((1, 2)),
         uid: "u",
         name: "Süd",
@@ -43,7 +42,7 @@ fn a_picture_of_depthcast_says_what_it_is() {
     assert_eq!((picture.width, picture.height, picture.format()), (16, 16, "PNG, palette"));
     assert_eq!(picture.rgb, JET);
     let about = picture.about.as_ref().unwrap();
-    assert_eq!((about.seq, about.captured, about.range_mm, about.online), (41, 1.5, (0, 1500), true));
+    assert_eq!((about.seq, about.captured, about.range_mm, about.online), (41, 1.5, Some((0, 1500)), true));
     assert_eq!(about.name, "Süd");
     for n in 0..256 {
         assert_eq!(picture.index(n % 16, n / 16), Some((n as u8, true)));
