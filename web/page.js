@@ -46,6 +46,7 @@ let state = null, asked = 0;      // the server's own account; when it last came
 let range = null, own = false;    // the ends of the palette in mm, and whether they are the viewer's choice
 let colours = null;               // colour of each depth
 let point = null;                 // where to measure, in pixels of the picture
+let infrared = false;             // whether infrared is shown over the colours
 
 // --- RVL ---------------------------------------------------------------------------------------------------------------
 
@@ -164,9 +165,14 @@ function connect() {
   };
   mine.onmessage = ({ data }) => {
     if (mine !== socket) return;
+    if (typeof data !== 'string') return receive(data);
     // What has changed is asked for as a whole: a state that is not understood cannot be shown wrongly.
-    if (typeof data === 'string') ask();
-    else receive(data);
+    ask();
+    try {
+      $('infrared').hidden = JSON.parse(data).config.infrared !== true;
+    } catch {
+      $('infrared').hidden = true;
+    }
   };
   mine.onclose = ({ code, reason }) => {
     if (mine !== socket) return;
@@ -259,6 +265,16 @@ function duration(ms) {
   return ms < 7200000 ? `${Math.round(ms / 60000)} min` : `${Math.round(ms / 3600000)} h`;
 }
 
+// Infrared comes as pictures, laid over the depth that goes on being measured; with each connection they begin anew.
+function showInfrared() {
+  const on = infrared && opened && !document.hidden && !$('infrared').hidden;
+  $('infrared').setAttribute('aria-pressed', infrared);
+  if (on !== $('ir').hidden) return;
+  $('ir').hidden = !on;
+  if (on) $('ir').src = 'stream?view=ir&advance_headers=1';
+  else $('ir').removeAttribute('src');
+}
+
 // Brings the words up to date; also runs when nothing arrives.
 function tick() {
   const now = performance.now();
@@ -292,6 +308,7 @@ function tick() {
   show('place', String(camera?.location || 'depth camera'));
   const clients = state?.stream?.clients;
   show('viewers', Number.isInteger(clients) ? `${clients} watching` : '');
+  showInfrared();
   const title = link === 'live' ? name : `${word} – ${name}`;
   if (document.title !== title) document.title = title;
 }
@@ -306,7 +323,8 @@ async function ask() {
   asking = new AbortController();
   const timeout = setTimeout(() => asking?.abort(), SILENCE);
   try {
-    const answer = await fetch('state', { cache: 'no-store', signal: asking.signal });
+    // Not relative: where the page was opened as http://user:token@camera/, that would have the token in it and be refused.
+    const answer = await fetch(new URL('state', location.href), { cache: 'no-store', signal: asking.signal });
     const json = await answer.json();
     if (json.ok) state = json.result;
     asked = performance.now();
@@ -391,6 +409,10 @@ $('far').addEventListener('input', () => chooseRange('far'));
 $('reset').addEventListener('click', () => {
   const { min_mm: near, max_mm: far } = state?.depth || {};
   if (far > near) setRange(near, far, false);
+});
+$('infrared').addEventListener('click', () => {
+  infrared = !infrared;
+  tick();
 });
 $('full').addEventListener('click', () => {
   const turn = document.fullscreenElement ? document.exitFullscreen() : document.documentElement.requestFullscreen?.();

@@ -11,10 +11,15 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
         let wanted = query_value(text, name.text());
         assert_eq!(query.value(name).is_some(), wanted.is_some());
         let read = query.value(name).and_then(|value| value.text());
-        assert_eq!(read.map(str::as_bytes), wanted.as_deref().filter(|w| w.len() <= 64 && str::from_utf8(w).is_ok()));
+        assert_eq!(
+            read.map(str::as_bytes),
+            wanted.as_deref().filter(|w| w.len() <= 64 && str::from_utf8(w).is_ok())
+        );
     }
     if let Ok(key) = query.key() {
         assert!(key.or_zero().bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~".contains(&b)));
     }
-    assert!(query.fps().is_ok_and(|fps| fps.is_none_or(|n| n.get() <= 240)) || query.value(Name::Fps).is_some());
+    assert!(
+        query.fps().is_ok_and(|fps| fps.is_none_or(|n| n.get() <= 240)) || query.value(Name::Fps).is_some()
+    );
 });

@@ -140,7 +140,7 @@ pub fn http_talk(input: Input) -> (Vec<http::Request>, http::Next) {
 /// The value of the first pair of a query with this key, decoded, the plain way.
 pub fn query_value(query: &str, key: &str) -> Option<Vec<u8>> {
     let pairs = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
-    let mut values = pairs.filter(|(k, _)| unescape(k).eq_ignore_ascii_case(key.as_bytes()));
+    let mut values = pairs.filter(|(k, _)| k.eq_ignore_ascii_case(key));
     values.next().map(|(_, value)| unescape(value))
 }
 
@@ -150,7 +150,9 @@ fn unescape(text: &str) -> Vec<u8> {
     let bytes = text.as_bytes();
     let mut at = 0;
     while at < bytes.len() {
-        let hex = bytes.get(at + 1..at + 3).filter(|hex| bytes[at] == b'%' && hex.iter().all(u8::is_ascii_hexdigit));
+        let hex = bytes
+            .get(at + 1..at + 3)
+            .filter(|hex| bytes[at] == b'%' && hex.iter().all(u8::is_ascii_hexdigit));
         match hex.and_then(|hex| str::from_utf8(hex).ok()) {
             Some(hex) => {
                 out.push(u8::from_str_radix(hex, 16).expect("two digits"));

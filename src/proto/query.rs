@@ -1,8 +1,8 @@
 //! The query of a request: what stands behind the question mark.
 //!
 //! Its users paste addresses from manuals of other cameras, so it is read as µStreamer's HTTP library reads it, and
-//! leniently: pairs are separated by `&`, escapes are decoded (`+` is a space), keys are compared without regard to case,
-//! of a key that is given twice the first counts, and what means nothing here is left to those it means something to.
+//! leniently: pairs are separated by `&`, escapes in values are decoded (`+` is a space), keys are compared as they stand but for
+//! case, of a key that is given twice the first counts, and what means nothing here is left to those it means something to.
 
 use std::fmt;
 use std::num::NonZeroU8;
@@ -84,8 +84,8 @@ impl Query {
         for pair in text.as_bytes().split(|b| *b == b'&') {
             let end = pair.iter().position(|b| *b == b'=').unwrap_or(pair.len());
             let (key, value) = (&pair[..end], pair.get(end + 1..).unwrap_or_default());
-            let same = |name: &Name| decoded(key).map(|b| b.to_ascii_lowercase()).eq(name.text().bytes());
-            if let Some(name) = Name::ALL.iter().find(|name| same(name)) {
+            let same = |name: &&Name| key.eq_ignore_ascii_case(name.text().as_bytes());
+            if let Some(name) = Name::ALL.iter().find(same) {
                 query.values[*name as usize].get_or_insert_with(|| Value::new(value));
             }
         }
@@ -236,7 +236,7 @@ mod tests {
             ("action=stream", Some("stream")),
             ("action=stream_0&ignored.mjpg", Some("stream_0")),
             ("x&&=&a=b&ACTION=snapshot", Some("snapshot")),
-            ("%61ction=%73tream%5f0", Some("stream_0")),
+            ("%61ction=a&action=%73tream%5f0", Some("stream_0")),
             ("action=a&action=b", Some("a")),
             ("action=a+b%2Bc%", Some("a b+c%")),
             ("action=%zz%4", Some("%zz%4")),

@@ -12,6 +12,7 @@ import http.client
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import socket
@@ -460,14 +461,62 @@ def beside_ustreamer(server):
         need(our_part["Content-Type"] == their_part["Content-Type"], f"{our_part['Content-Type']!r}")
         ours, theirs = (get(peer, "/snapshot")[1] for peer in (server.port, port))
         missing = {name.lower() for name in theirs.keys()} - {name.lower() for name in ours.keys()}
-        missing = {name for name in missing if not name.startswith("x-ustreamer-")} - OPTIONAL
+        # Its own stages, and what it dropped, are not ours.
+        missing = {name for name in missing if not re.match("x-ustreamer-(dropped|.*timestamp)", name)} - OPTIONAL
         need(not missing, f"no {missing} in the head of a snapshot")
         for name in ("Content-Type", "Cache-Control", "Pragma", "Expires"):
             need(ours[name] == theirs[name], f"{name}: {ours[name]!r}, µStreamer's is {theirs[name]!r}")
 
 
-# What a client cannot miss: the day that a server thinks it is, and a cookie that only tells viewers of /state apart.
-OPTIONAL = {"date", "set-cookie", "access-control-allow-origin"}
+def beside_ustreamer_options(server):
+    """Cookie, `extra_headers`, `advance_headers`, `zero_data` and /state as µStreamer has them, to the byte where both can."""
+
+    def begin(port, query):
+        """The first bytes of a stream, up to the end of the second part's head."""
+        with socket.create_connection(("127.0.0.1", port), timeout=WAIT) as sock:
+            sock.sendall(f"GET /stream?{query} HTTP/1.1\r\nHost: camera\r\n\r\n".encode())
+            data = b""
+            while data.count(b"\r\n\r\n") < 3:
+                part = sock.recv(1 << 16)
+                need(part, f"?{query}: the stream ended")
+                data += part
+            return data
+
+    def same_but_for_numbers(query):
+        """Both answer with the same text, figures aside."""
+        texts = []
+        for port in (server.port, peer):
+            head, _, parts = begin(port, query).partition(b"\r\n\r\n")
+            cookie = fields(head.decode().split("\r\n")[1:])["set-cookie"]
+            text = b"\r\n\r\n".join(parts.split(b"\r\n\r\n")[:2])
+            texts.append((re.sub(r"[0-9a-f]{16}", "N", cookie), re.sub(rb"[\d.]+", b"N", text)))
+        need(texts[0] == texts[1], f"?{query}: {texts[0]}, µStreamer's is {texts[1]}")
+
+    with ustreamer() as peer:
+        same_but_for_numbers("advance_headers=1&zero_data=true&key=a1-_.~B")
+        same_but_for_numbers("advance_headers=yes&zero_data=1x&extra_headers=1")
+        for query in ("extra_headers=1&key=me", "EXTRA_HEADERS=TRUE&zero_data=1", "%65xtra_headers=1&extra_headers=0"):
+            names = []
+            for port in (server.port, peer):
+                part = begin(port, query).partition(b"\r\n\r\n")[2].partition(b"\r\n\r\n")[0]
+                names.append([line.split(b":")[0].decode() for line in part.split(b"\r\n")[1:]])
+            ours = [name for name in names[0] if not name.startswith("X-Depthcast-")]
+            # Those of its own stages, and the names that later versions gave them.
+            theirs = [name for name in names[1] if not re.search("-(Encode|Expose)-|-Grab-Time", name)]
+            need([name for name in ours if "-Grab-" not in name] == theirs, f"?{query}: {ours}, µStreamer's {theirs}")
+        with contextlib.ExitStack() as stack:
+            stats = []
+            for port in (server.port, peer):
+                stack.enter_context(stream(port, "/stream?key=me&zero_data=1&advance_headers=1"))
+                state = json.loads(get(port, "/state")[2])["result"]
+                stats.append(next(iter(state["stream"]["clients_stat"].values())))
+            need(stats[1].keys() <= stats[0].keys(), f"/state lacks {stats[1].keys() - stats[0].keys()}")
+            for name in stats[1].keys() - {"fps"}:
+                need(stats[0][name] == stats[1][name], f"/state: {name} is {stats[0][name]}, µStreamer's {stats[1][name]}")
+
+
+# What a client cannot miss: the day that a server thinks it is.
+OPTIONAL = {"date", "access-control-allow-origin"}
 
 
 # --- Behind nginx ---
@@ -533,6 +582,8 @@ def run():
                 snapshots(server, online=True)
             with step("what µStreamer says in its heads, we say too"):
                 beside_ustreamer(server)
+            with step("its query options do what they do there"):
+                beside_ustreamer_options(server)
         with step("behind a stock nginx no frame is held back"):
             behind_nginx(folder)
         with Server("clients-gone", "run", "--source", f"replay:{folder}", "--fault", "vanish@1+3600") as server:

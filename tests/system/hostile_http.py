@@ -60,6 +60,10 @@ def smuggled(server):
         heard = answer(server, b"GET " + target + b" HTTP/1.0\r\n\r\n")
         need(heard.startswith(b"HTTP/1.1 ") and b"Set-Cookie: a" not in heard, f"{target[:40]!r}: {heard[:80]!r}")
         need(b"root:" not in heard, f"{target[:40]!r} was read from the disk")
+    for query in [b"key=a%0d%0aSet-Cookie:%20b=c", b"key=a%0aX:y", b"key=a;Path=/x", b"key=" + b"k" * 65, b"key=%ff", b"key=a,b",
+                  b"fps=0", b"fps=1e9", b"fps=-1", b"format=%00", b"view=rgb", b"format=" + b"%41" * 2000]:
+        heard = answer(server, b"GET /stream?" + query + b" HTTP/1.0\r\n\r\n")
+        need(heard.startswith(b"HTTP/1.1 400 ") and b"Cookie" not in heard, f"{query[:40]!r}: {heard[:80]!r}")
 
 
 def bad_frames(server):

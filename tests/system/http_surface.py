@@ -149,6 +149,37 @@ def single(server, frames):
         need(depth.dtype == np.uint16 and depth.ndim == 2, f"{depth.dtype} {depth.shape}")
         need(any(np.array_equal(depth, frame) for frame in frames), "not the depth of any file of the folder")
 
+    with step("/ir.png: 404 and why, from a source that has none; the lens is not known"):
+        status, _, body = get(server, "/ir.png")
+        need(status == 404 and b"no infrared" in body, f"{status} {body!r}")
+        config = json.loads(get(server, "/config.json")[2])
+        need(config["infrared"] is False and config["intrinsics"] is None, f"{config}")
+
+    with step("/depth/stream: every value of a file, in each form, with the pictures' numbers"):
+        for kind in ("png", "rvl", "raw"):
+            with server.connect() as sock, sock.makefile("rb") as data:
+                sock.sendall(f"GET /depth/stream?format={kind}&fps=10 HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+                for head, body in few_parts(data, 2):
+                    check_facts(head)
+                    if kind == "png":
+                        depth = check_png(head, body)
+                    elif kind == "raw":
+                        depth = np.frombuffer(body, "<u2").reshape(424, 512)
+                    else:
+                        need(body[12:20] == (512).to_bytes(4, "little") + (424).to_bytes(4, "little"), f"{body[:20]!r}")
+                        continue
+                    need(any(np.array_equal(depth, frame) for frame in frames), f"{kind}: not the depth of any file")
+
+    with step("fps: no more than asked for, and none older for it"):
+        with server.connect() as sock, sock.makefile("rb") as data:
+            sock.sendall(b"GET /stream?fps=4 HTTP/1.1\r\nHost: x\r\n\r\n")
+            begun, count = time.monotonic(), 0
+            for head, _ in few_parts(data, 5):
+                count += 1
+                # The first may have been there for a while; those behind it are fresh unless the machine is busy.
+                need(int(head["X-Depthcast-Age-Ms"]) < 1000, f"{head['X-Depthcast-Age-Ms']} ms old")
+            need(time.monotonic() - begun > 0.8, f"{count} in {time.monotonic() - begun:.2f} s")
+
     with step("HEAD: the same head, no body"):
         for path in ("/", "/snapshot", "/depth.png", "/state", "/healthz", "/readyz", "/nowhere"):
             answer = raw(server, f"HEAD {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
@@ -172,6 +203,37 @@ def single(server, frames):
             rest += part
         need(rest.count(b"HTTP/1.1 200 OK\r\n") == 2, f"{rest[:300]!r}")
         connection.close()
+
+
+def few_parts(data, count):
+    """Heads and bodies of the first parts of a stream."""
+    while data.readline() not in (b"\r\n", b""):
+        pass
+    for _ in range(count):
+        need(data.readline() == BOUNDARY, "no boundary")
+        head = email.message.Message()
+        while (line := data.readline()) not in (b"\r\n", b""):
+            name, _, value = line[:-2].decode().partition(": ")
+            head[name] = value
+        yield head, data.read(int(head["Content-Length"]))
+        need(data.readline() == b"\r\n", "more than the length says")
+
+
+def infrared(server):
+    """What the demo's lamp lights."""
+    with step("/ir.png, ?view=ir: grey, with its facts but no range of depths"):
+        for path, kind in (("/ir.png", "image/png"), ("/snapshot?view=ir", "image/jpeg"), ("/snapshot.png?view=ir", "image/png")):
+            status, head, body = get(server, path)
+            need(status == 200 and head["X-Depthcast-Online"] == "true" and head["X-Depthcast-Min-Mm"] is None, f"{path}: {status}")
+            image = check_image(head, body, kind)
+            channels = image.reshape(424, 512, -1).astype(int)
+            need((np.ptp(channels, axis=2) <= 2).all() and channels.std() > 5, f"{path}: no grey picture")
+        with server.connect() as sock, sock.makefile("rb") as data:
+            sock.sendall(b"GET /stream?view=ir HTTP/1.1\r\nHost: x\r\n\r\n")
+            seqs = [int(head["X-Depthcast-Seq"]) for head, _ in few_parts(data, 3)]
+            need(seqs == sorted(set(seqs)), f"numbers {seqs}")
+        lens = json.loads(get(server, "/config.json")[2])["intrinsics"]
+        need(abs(lens["fx"] - 365.4028) < 1e-3 and lens.keys() == set("fx fy cx cy k1 k2 p1 p2 k3".split()), f"{lens}")
 
 
 def refusals(server):
@@ -246,8 +308,11 @@ def gone(server, start):
             need(time.monotonic() - asked < 0.5, "/snapshot is slow without a source")
             need(status == 200 and head["X-Depthcast-Online"] == "false", f"{status} {head['X-Depthcast-Online']}")
             need(check_jpeg(head, body).max(axis=2).min() < 64, "no placeholder")
-            status, head, body = get(server, "/depth.png")
-            need(status == 503 and head["Retry-After"], f"{status}, Retry-After {head['Retry-After']}")
+            for path in ("/depth.png", "/depth/stream"):
+                status, head, body = get(server, path)
+                need(status == 503 and head["Retry-After"], f"{path}: {status}, Retry-After {head['Retry-After']}")
+            status, head, body = get(server, "/ir.png")
+            need(status == 200 and head["X-Depthcast-Online"] == "false", f"/ir.png: {status}")
             state = json.loads(get(server, "/state")[2])["result"]
             need(state["source"]["online"] is False, "/state says online")
             viewer.ask()
@@ -276,8 +341,9 @@ def run():
             refusals(server)
     else:
         print(f"  SKIPPED: no {folder}: paths were NOT tried on recordings; set DEPTHCAST_DATA", flush=True)
-    start = 2
+    start = 3
     with Server("http-gone", "demo", "--fault", f"vanish@{start}+4") as server:
+        infrared(server)
         gone(server, start)
         with step("405 names what is allowed (RFC 9110, 15.5.6)"):
             _, head, _ = get(server, "/snapshot", "DELETE")

@@ -1,10 +1,11 @@
 """The viewer page in Debian's Chromium, driven by Playwright.
 
 Nothing depends on speed: frames that a busy machine does not draw must be in the page's own count of drops. Leaves
-target/system/page-desktop.png, page-phone.png, page-nosignal.png and page-noscript.png.
+target/system/page-desktop.png, page-infrared.png, page-phone.png, page-nosignal.png and page-noscript.png.
 """
 
 import contextlib
+import hashlib
 import re
 import shutil
 import time
@@ -80,14 +81,14 @@ def chromium():
 class Page:
     """A tab with the page in it, and what its console said."""
 
-    def __init__(self, browser, server, before="", **options):
+    def __init__(self, browser, server, before="", who="", **options):
         self.trouble = []
         self.context = browser.new_context(**(options or {"viewport": DESKTOP}))
         self.context.add_init_script(NOTES + before)
         self.tab = self.context.new_page()
         self.tab.on("console", lambda message: self.trouble.append(f"{message.type}: {message.text}"))
         self.tab.on("pageerror", lambda error: self.trouble.append(str(error)))
-        self.tab.goto(f"http://127.0.0.1:{server.port}/")
+        self.tab.goto(f"http://{who}127.0.0.1:{server.port}/")
 
     def __enter__(self):
         return self
@@ -180,6 +181,64 @@ def live(page):
         need(page.tab.is_visible("#distance"), "no distance at the keyboard's point")
 
 
+# What an <img> shows: its size, the mean of its pixels, and how many of them have a colour.
+SHOWN = """id => {
+  const img = document.getElementById(id), canvas = new OffscreenCanvas(512, 424), context = canvas.getContext('2d');
+  if (img.naturalWidth !== 512 || img.naturalHeight !== 424) return null;
+  context.drawImage(img, 0, 0);
+  const { data } = context.getImageData(0, 0, 512, 424);
+  let sum = 0, coloured = 0;
+  for (let i = 0; i < data.length; i += 4) {
+    sum += data[i];
+    coloured += Math.abs(data[i] - data[i + 2]) > 16;
+  }
+  return { mean: sum / 512 / 424, coloured };
+}"""
+
+
+def in_infrared(page):
+    """The other view, and back."""
+    with step("infrared over the depth: grey, measured like the colours, and gone again"):
+        page.tab.click("#infrared")
+        page.wait("document.getElementById('ir').naturalWidth === 512")
+        shown = page.tab.evaluate(SHOWN, "ir")
+        need(shown["mean"] > 20 and shown["coloured"] == 0, f"no infrared picture: {shown}")
+        box = page.tab.locator("#canvas").bounding_box()
+        page.tab.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] * 0.8)
+        page.drawn(1)
+        need(re.fullmatch(r"[\d.]+ m", page.text("distance")), f"no distance: {page.text('distance')!r}")
+        page.shoot("infrared")
+        page.tab.click("#infrared")
+        need(page.tab.is_hidden("#ir"), "infrared does not go")
+        page.drawn(1)
+
+
+def with_token(browser):
+    """Where a token is asked for: the browser gives it to the page, its parts and its WebSocket."""
+    configuration = OUT / "page-token.toml"
+    configuration.write_text(f'camera.name = "Tor 7"\nhttp.tokens = ["{hashlib.sha256(b"secret").hexdigest()}"]\n')
+    with Server("page-token", "run", "--source", "demo", "--config", str(configuration)) as server:
+        answers = {"username": "any", "password": "secret"}
+        for how, who, options in (("its question answered", "", {"http_credentials": answers}),
+                                  ("an address with the token in it", "any:secret@", {})):
+            with step(f"with a token, {how}: live, and the camera's name"):
+                with Page(browser, server, who=who, viewport=DESKTOP, **options) as page:
+                    page.until("live")
+                    page.drawn(5)
+                    page.wait("document.getElementById('name').textContent === 'Tor 7'")
+                    need(page.text("far-text") == "1.50 m", f"not the camera's range: {page.text('far-text')}")
+                    page.quiet()
+        with step("without: the question, and nothing to be seen"):
+            context = browser.new_context()
+            try:
+                context.new_page().goto(f"http://127.0.0.1:{server.port}/")
+                raise Failed("the page came without a token")
+            except Error as error:
+                need("ERR_INVALID_AUTH_CREDENTIALS" in str(error), f"{error}")
+            finally:
+                context.close()
+
+
 def lost(page):
     """The sensor leaves and comes back."""
     with step("the sensor leaves: NO SIGNAL and the reason"):
@@ -204,6 +263,7 @@ def run():
             with Server("page", "demo") as server:
                 page = stack.enter_context(Page(browser, server))
                 live(page)
+                in_infrared(page)
                 page.quiet()
                 with step("a phone: the same, and nothing sticks out"), Page(browser, server, **PHONE) as phone:
                     phone.until("live")
@@ -212,7 +272,8 @@ def run():
                     phone.drawn(5)
                     need(phone.tab.is_visible("#distance"), "no distance where the finger was")
                     width = phone.tab.evaluate("[document.documentElement.scrollWidth, innerWidth]")
-                    need(width[0] <= width[1], f"{width[0]} px in a window of {width[1]}")
+                    # A phone widens its window to what would not fit.
+                    need(width[0] <= width[1] == PHONE["viewport"]["width"], f"{width[0]} px in a window of {width[1]}")
                     phone.shoot("phone")
                     phone.quiet()
                 with step("where no WebSocket passes: the stream as a picture"):
@@ -246,6 +307,7 @@ def run():
             # That nobody was there is all it may complain of.
             other = [line for line in page.trouble if "ERR_CONNECTION" not in line]
             need(not other, f"the console says: {other}")
+        with_token(browser)
         with Server("page-gone", "demo", "--fault", "vanish@5+10") as server, Page(browser, server) as page:
             lost(page)
 
