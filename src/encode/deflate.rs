@@ -14,8 +14,8 @@
 //! bytes on real frames, and lets `deflate/avx2.rs` turn 32 literals at a time into bits. The plain code here gives the
 //! same bytes. The same input always gives the same bytes: nothing is kept from one image to the next but memory.
 //!
-//! What limits it now: branches guessed wrong, two for each of some 3,000 runs in a frame, and instructions: seven for
-//! each byte that is in no run.
+//! What limits it now: instructions, six for each pixel of the demo, most of them where runs and literals take
+//! turns, and branches guessed wrong, two or three for each of 2,000 to 5,000 runs. docs/encoding.md has other encoders beside it.
 //!
 //! Formats: RFC 1950 (zlib) and RFC 1951 (DEFLATE).
 

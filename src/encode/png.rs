@@ -54,6 +54,9 @@ impl Encoder {
 
     /// Encodes palette indices as an indexed PNG and returns its length.
     ///
+    /// The indices come from memory, not from the depth row by row: mapping and filtering together took as long as apart
+    /// (35 and 33 us a frame), and would save 6 us only if no index image were kept, which JPEG wants too.
+    ///
     /// * `index`: one byte per pixel, row-major.
     /// * `palette`: R, G, B for each index in use.
     /// * `comment`: goes into a tEXt chunk, ASCII of at most [`METADATA_MAX`] bytes; empty for none.
