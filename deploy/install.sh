@@ -36,7 +36,7 @@ make_user() {
         say "the user depthcast is made from $SYSUSERS when the image boots; without systemd-sysusers add a system user"
         return
     fi
-    if has systemd-sysusers; then systemd-sysusers "$SYSUSERS" || true; fi
+    if has systemd-sysusers; then systemd-sysusers "$from/depthcast.conf" || true; fi
     if id depthcast >/dev/null 2>&1; then
         :
     elif has useradd; then
@@ -59,9 +59,9 @@ heed_rules() {
 install_all() {
     # A program for another processor would be found out too late.
     [ -n "$DESTDIR" ] || "$from/depthcast" --version || die "$from/depthcast does not run here: is it for this processor?"
+    make_user
     put depthcast "$BIN" 755
     put depthcast.conf "$SYSUSERS" 644
-    make_user
     put 60-depthcast.rules "$RULE" 644
     heed_rules
     if [ ! -e "$DESTDIR$CONFIG" ]; then

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # The packages: both built, lintian, built again in another folder to the same bytes, what they ask of a C library; and in
 # an arm64 root of Debian 11, whose glibc is that of JetPack 5, installed, upgraded with an edited configuration, removed,
-# purged, and the same with install.sh in one without apt's blessing.
+# purged, and the same with install.sh, then in a root that has busybox and nothing else.
 #
 # Run by hand: an hour with everything built anew, minutes with CARGO_TARGET_DIR kept. Needs root, a Debian of amd64, and
-# registers qemu with the kernel (binfmt_misc) for as long as it runs. DEPTHCAST_PACKAGE_PARTS chooses: "build again root".
+# registers qemu with the kernel (binfmt_misc) for as long as it runs. DEPTHCAST_PACKAGE_PARTS chooses: "build again root busybox".
 . "$(dirname "$0")/lib.sh"
 cd "$ROOT"
 
-PARTS=${DEPTHCAST_PACKAGE_PARTS:-build again root}
+PARTS=${DEPTHCAST_PACKAGE_PARTS:-build again root busybox}
 LAB=$OUT/package
 # The oldest that the mirror still has: 2.31.
 OLD=bullseye
@@ -178,6 +178,27 @@ if part root; then
     fresh
     check 'install.sh: into an image' env DESTDIR="$LAB/root" "$1/install.sh"
     check 'install.sh: units are enabled in the image' enabled
+fi
+if part busybox; then
+    # The least that a board has: one program for everything, and no systemd.
+    need busybox busybox-static
+    rm -rf "$LAB/root" && mkdir -p "$LAB"/root/{bin,sbin,usr/bin,usr/sbin,etc,tmp,proc,sys}
+    cp "$(command -v busybox)" "$LAB/root/bin/busybox"
+    mkdir "$LAB/root/dev" && mknod -m 666 "$LAB/root/dev/null" c 1 3
+    chroot "$LAB/root" /bin/busybox --install -s
+    printf 'root:x:0:0::/:/bin/sh\n' >"$LAB/root/etc/passwd"
+    printf 'root:x:0:\n' >"$LAB/root/etc/group"
+    tar -xzf "$(archive amd64)" -C "$LAB/root"
+    inside=/$(basename "$LAB"/root/depthcast_*_amd64)
+    check 'busybox: where nothing can add a user, install.sh does nothing' eval \
+        "! in_root '$inside/install.sh' && gone /usr/bin/depthcast /etc/sysusers.d /etc/depthcast"
+    echo 'depthcast:x:990:990::/:/bin/false' >>"$LAB/root/etc/passwd"
+    echo 'depthcast:x:990:' >>"$LAB/root/etc/group"
+    check 'busybox: install.sh installs' in_root "$inside/install.sh"
+    check 'busybox: the program serves a picture, without a C library' serves
+    edit
+    check 'busybox: once more, the edited configuration is kept' eval 'in_root "$inside/install.sh" && edited && there /etc/depthcast/config.toml.new-version'
+    check 'busybox: uninstalls' eval 'in_root "$inside/install.sh" uninstall --purge && gone /usr/bin/depthcast /etc/depthcast /etc/udev/rules.d/60-depthcast.rules'
 fi
 say "$passed checks passed, $failed failed ($PARTS)"
 [ "$failed" = 0 ] || die 'see above'
