@@ -45,6 +45,7 @@ requirements() {
     rvl) echo 'numpy>=2 opencv-python-headless==5.* rvl==1.0.*' ;;
     pictures) echo 'numpy>=2 opencv-python-headless==5.* pillow>=11' ;;
     browser) echo 'playwright==1.*' ;;
+    soak) echo 'matplotlib==3.*' ;;
     clients) echo 'numpy==1.26.* opencv-python-headless==4.11.* playwright==1.* websockets==15.*' ;;
     *) die "no such environment: $1" ;;
     esac

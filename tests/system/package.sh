@@ -112,13 +112,13 @@ serves() {
 
 if part root; then
     register
-    if [ ! -e "$LAB/complete" ]; then
+    if [ ! -e "$LAB/complete-2" ]; then
         say "making an arm64 root of $OLD"
         rm -rf "$LAB/clean"
         again mmdebstrap --quiet --mode=root --variant=minbase --arch=arm64 \
-            --include=systemd,systemd-sysv,udev,init-system-helpers,passwd "$OLD" "$LAB/clean" "$MIRROR" \
+            --include=systemd,systemd-sysv,udev,init-system-helpers,passwd,procps "$OLD" "$LAB/clean" "$MIRROR" \
             >"$OUT/mmdebstrap-arm64.log" 2>&1 || die "mmdebstrap, see $OUT/mmdebstrap-arm64.log"
-        touch "$LAB/complete"
+        touch "$LAB/complete-2"
     fi
     fresh
     say "NOTE $(in_root sh -c '. /etc/os-release; echo "$PRETTY_NAME"'), $(in_root uname -m), $(in_root ldd --version | head -n 1)"
