@@ -15,30 +15,7 @@ LIMIT=${DEPTHCAST_KERNEL_LIMIT:-600}
 # Changes with whatever is made once.
 RECIPE=2
 
-[ "$(dpkg --print-architecture)" = amd64 ] || die 'this test wants amd64'
-root=()
-[ "$(id -u)" = 0 ] || root=(sudo)
-# The programs are built here and run there: the same release, from the mirror that this machine uses.
-RELEASE=$(. /etc/os-release && echo "$VERSION_CODENAME")
-
-mirror() {
-    cat /etc/apt/sources.list.d/debian.sources /etc/apt/sources.list.d/*.sources 2>/dev/null |
-        sed -n 's/^URIs: *\([^ ]*\).*/\1/p' | head -n 1 | grep . ||
-        sed -n 's/^deb  *\(\[[^]]*\] *\)\{0,1\}\([^ ]*\).*/\2/p' /etc/apt/sources.list | head -n 1 | grep . ||
-        die 'no Debian mirror in the sources of apt'
-}
-
-# unpack FOLDER PACKAGES: packages with all that they depend on, unpacked, not configured.
-unpack() {
-    need mmdebstrap mmdebstrap
-    "${root[@]}" rm -rf "$1"
-    again "${root[@]}" mmdebstrap --quiet --mode=root --variant=extract --include="$2" \
-        --aptopt='APT::Install-Recommends "false"' "$RELEASE" "$1" "$(mirror)" >"$OUT/mmdebstrap.log" 2>&1 ||
-        die "mmdebstrap for $2, see $OUT/mmdebstrap.log"
-}
-
-# archive FOLDER FILE: what the kernel unpacks into the memory of the machine when it boots.
-archive() { (cd "$1" && find . | "$LAB/busybox" cpio -o -H newc 2>/dev/null | gzip -1) >"$2"; }
+. "$(dirname "$0")/machine.sh"
 
 # Kernel, and a system that lives in memory: busybox, usbip, the C library, and the few modules.
 make_base() {
@@ -90,7 +67,6 @@ INIT
     printf '%s\n' "$version" >"$LAB/version"
 }
 
-mkdir -p "$LAB"
 stamp="$RECIPE $RELEASE"
 if [ "$(cat "$LAB/stamp" 2>/dev/null)" != "$stamp" ]; then
     say 'unpacking a kernel and a system for it'
@@ -99,22 +75,7 @@ if [ "$(cat "$LAB/stamp" 2>/dev/null)" != "$stamp" ]; then
     printf '%s\n' "$stamp" >"$LAB/stamp"
     say "unpacked in $((SECONDS - begun)) s"
 fi
-# Debian's qemu can be in the way of what is installed: unless it is there, it gets a folder of its own.
-QEMU=(qemu-system-x86_64)
-HERE=$LAB
-if ! command -v qemu-system-x86_64 >/dev/null; then
-    if [ ! -e "$LAB/qemu/complete" ]; then
-        say 'unpacking an emulator'
-        begun=$SECONDS
-        unpack "$LAB/qemu" qemu-system-x86,qemu-system-data,seabios,libc-bin,bash,coreutils
-        "${root[@]}" mkdir -p "$LAB/qemu/lab"
-        "${root[@]}" chown "$(id -u):$(id -g)" "$LAB/qemu/lab" "$LAB/qemu"
-        touch "$LAB/qemu/complete"
-        say "unpacked in $((SECONDS - begun)) s"
-    fi
-    QEMU=("${root[@]}" chroot "$LAB/qemu" qemu-system-x86_64)
-    HERE=$LAB/qemu/lab
-fi
+emulator
 say "kernel $(cat "$LAB/version"), $("${QEMU[@]}" --version | head -n 1)"
 
 # Of kernel_guest.sh: a machine that stops half way has not passed.
@@ -126,22 +87,10 @@ cargo build --quiet -p kinect2-sim-usbip
 BUILT=${CARGO_TARGET_DIR:-$ROOT/target}/debug
 say "built in $((SECONDS - begun)) s"
 
-# The sensor takes its orders from a pipe that this script holds open, and writes down what it will send.
-rm -rf "$LAB/payload" "$LAB/orders"
+rm -rf "$LAB/payload"
 mkdir -p "$LAB/payload/test/input"
-mkfifo "$LAB/orders"
-exec 3<>"$LAB/orders"
-"$BUILT/kinect2-sim-usbip" --port 0 --frames "${DEPTHCAST_KERNEL_FRAMES:-demo}" \
-    --faults "${DEPTHCAST_KERNEL_FAULTS:-}" --write "$LAB/payload/test/input" <&3 >"$OUT/kernel-sensor.txt" 2>&1 &
-SENSOR=$!
-trap 'kill "$SENSOR" 2>/dev/null || true' EXIT
-for _ in $(seq 100); do
-    PORT=$(sed -n 's/^listening on .*:\([0-9]*\)$/\1/p' "$OUT/kernel-sensor.txt")
-    [ -z "$PORT" ] || break
-    kill -0 "$SENSOR" 2>/dev/null || break
-    sleep 0.1
-done
-[ -n "$PORT" ] || { cat "$OUT/kernel-sensor.txt"; die 'the simulated sensor does not start'; }
+sensor "$OUT/kernel-sensor.txt" --frames "${DEPTHCAST_KERNEL_FRAMES:-demo}" \
+    --faults "${DEPTHCAST_KERNEL_FAULTS:-}" --write "$LAB/payload/test/input"
 
 cp "$BUILT/examples/capture" "$LAB/payload/test/capture"
 strip "$LAB/payload/test/capture" 2>/dev/null || true
@@ -151,8 +100,6 @@ printf 'PORT=%s\nFRAMES=%s\n' "$PORT" "$(find "$LAB/payload/test/input" -name '*
 archive "$LAB/payload" "$LAB/payload.cpio.gz"
 [ "$HERE" = "$LAB" ] || cp "$LAB/vmlinuz" "$HERE"
 cat "$LAB/base.cpio.gz" "$LAB/payload.cpio.gz" >"$HERE/initrd"
-INSIDE=$HERE
-[ "$HERE" = "$LAB" ] || INSIDE=/lab
 
 say 'starting the machine'
 begun=$SECONDS
