@@ -24,6 +24,9 @@ import sys
 import threading
 import time
 
+import cv2
+import numpy as np
+
 from harness import BINARY, OUT, WAIT, Failed, Server, Viewer, main, need, step
 
 LIBRARY = os.environ["KINECT2_SIM_LIBRARY"]
@@ -413,6 +416,22 @@ def check_loss(known):
             need(stream.error is None and stream.frames() > 0, f"{stream.error}")
 
 
+def check_infrared(known):
+    with step("infrared is decoded while somebody wants it, depth stays as it is, and the lens is the sensor's"):
+        with Sensor("infrared") as server, Stream(server, known) as stream:
+            server.until_streaming(5)
+            need(server.state()["counters"]["made"]["infrared"] == 0, "infrared that nobody asked for")
+            status, head, body = server.get("/ir.png")
+            need(status == 200 and head["X-Depthcast-Online"] == "true", f"{status} {head['X-Depthcast-Online']}")
+            image = cv2.imdecode(np.frombuffer(body, np.uint8), cv2.IMREAD_GRAYSCALE)
+            need(image.shape == (424, 512) and image.std() > 5, f"no picture: {image.shape}, {image.std():.1f}")
+            config = json.loads(server.get("/config.json")[2])
+            need(config["infrared"] is True and 300 < config["intrinsics"]["fx"] < 450, f"{config['intrinsics']}")
+            seq = server.state()["depth"]["seq"]
+            server.until_streaming(seq + 10)
+            need(stream.error is None and stream.frames() > 0, f"{stream.error}")
+
+
 def check_slow(known):
     with step("slow-replies=200ms: it starts, only later"):
         with Sensor("slow", "slow-replies=200ms") as server, Stream(server, known) as stream:
@@ -497,6 +516,7 @@ def proofs(known):
                                  ready="plug"),
         "wedge": lambda: outage(known, "wedge", "wedge@10+100/110", {"silent", "no_frames", "no_reply"}),
         "silent": lambda: outage(known, "silent", "silent@10+100/110", {"no_frames"}),
+        "infrared": lambda: check_infrared(known),
         "loss": lambda: check_loss(known),
         "slow": lambda: check_slow(known),
         "never-ready": lambda: refusal(known, "never-ready", "never-ready", "not_ready", "does not get ready"),
