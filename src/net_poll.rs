@@ -19,6 +19,9 @@ mod kernel;
 // What connections share, and how one is served.
 mod world;
 
+// What HTTP is answered with.
+mod answers;
+
 // One connection.
 mod conn;
 
@@ -35,10 +38,11 @@ use std::time::{Duration, Instant};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
+use self::answers::JSON;
 use self::conn::{Conn, Phase, Text};
 use self::rooms::{Rooms, long_text};
 use self::socket::Listener;
-use self::world::{Account, JSON, Reason, Verdict, World, millis};
+use self::world::{Account, Reason, Verdict, World, millis};
 use crate::access::{Failures, Rules};
 use crate::clock::{Clock, Now};
 use crate::limits::{
