@@ -304,10 +304,14 @@ impl Sink for Counter {
     }
 
     fn literals(&mut self, rows: &[u8], range: Range<usize>) {
-        for eight in rows[range].chunks(8) {
+        let mut words = rows[range].chunks_exact(8);
+        for eight in &mut words {
             for (lane, &byte) in self.literals.iter_mut().zip(eight) {
                 lane[usize::from(byte)] += 1;
             }
+        }
+        for &byte in words.remainder() {
+            self.literals[0][usize::from(byte)] += 1;
         }
     }
 }
@@ -409,9 +413,8 @@ impl Bits<'_> {
     /// A run of zeros, see [`Sink::run`].
     #[inline(always)]
     fn put_run(&mut self, codes: &Codes, fresh: bool, mut left: usize) {
-        // Not a branch: it would be guessed wrong every other time.
-        let zero_if = [Code::default(), codes.literals[0]];
-        let mut zero = zero_if[usize::from(fresh)];
+        // Not a branch: it would be guessed wrong every other time. Compilers make one of anything that can be read so.
+        let mut zero = Code(codes.literals[0].0 & std::hint::black_box(u32::from(fresh)).wrapping_neg());
         while left > RUN_MAX {
             // What is left for the last match must be long enough for one.
             let length = if left < RUN_MAX + RUN_MIN { left - RUN_MIN } else { RUN_MAX };
