@@ -142,9 +142,9 @@ impl Wide<'_> {
             self.bits = plainly(self.codes, mem::take(&mut self.bits), rows, range);
             return;
         };
-        // SAFETY: a code has at most twelve bits, and there is room for two bytes for each and sixteen more.
         macro_rules! put {
             ($bits:expr, $len:expr) => {
+                // SAFETY: a code has at most twelve bits, and there is room for two bytes for each and sixteen more.
                 unsafe { self.bits.put_within($bits, $len) }
             };
         }
