@@ -9,7 +9,7 @@
 //!   258 bytes each;
 //! * everything else: literals.
 //!
-//! The table is made from one part in sixteen; each symbol has a code, so what is not looked at can hold anything.
+//! The table is made from one part in 32; each symbol has a code, so what is not looked at can hold anything.
 //! Literals far from zero all have codes of one length, which are then computed rather than looked up: that costs no
 //! bytes on real frames, and lets `deflate/avx2.rs` turn 32 literals at a time into bits. The plain code here gives the
 //! same bytes. The same input always gives the same bytes: nothing is kept from one image to the next but memory.
@@ -617,7 +617,7 @@ const END: usize = 256;
 const RUN_MIN: usize = 3;
 const RUN_MAX: usize = 258;
 /// Statistics come from one part in so many.
-const SAMPLE: usize = 16;
+const SAMPLE: usize = 32;
 /// Weight of a symbol seen against one that was not.
 const SEEN: u32 = 8;
 /// The symbol that repeats the length before it 3 to 6 times, among code lengths.
