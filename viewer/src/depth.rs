@@ -55,7 +55,7 @@ impl Depth {
 /// Why depth does not come.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Broken {
-    /// The server wants a token, or another one.
+    /// The server wants a token, or another than was given.
     Token,
     /// It answered otherwise: the status, and the first words of why.
     Answer(u16, String),
@@ -74,7 +74,7 @@ pub enum Broken {
 impl fmt::Display for Broken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Token => write!(f, "the server wants a token (--token)"),
+            Self::Token => write!(f, "the server wants a valid token (--token)"),
             Self::Answer(status, why) => write!(f, "the server answered {status}: {why}"),
             Self::Protocol(what) => write!(f, "the server {what}"),
             Self::TooLarge => write!(f, "a message is too large"),

@@ -97,7 +97,9 @@ fn under_the_pointer_is_a_distance_of_the_picture_that_is_shown() {
     assert!(!says(&ui, ms(5)).contains("0,0"));
     ui.point(Some((1, 2)));
     ui.take(Event::NoDepth(Broken::Token), ms(6));
-    assert!(says(&ui, ms(6)).contains("|1,2: colour 19; no distance: the server wants a token (--token)|"));
+    assert!(
+        says(&ui, ms(6)).contains("|1,2: colour 19; no distance: the server wants a valid token (--token)|")
+    );
     let Event::Frame(mut placeholder) = frame(Some(7)) else { unreachable!() };
     placeholder.picture.about.as_mut().unwrap().online = false;
     ui.take(depth(7), ms(7));
