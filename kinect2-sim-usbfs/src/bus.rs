@@ -13,12 +13,14 @@ use std::os::fd::{OwnedFd, RawFd};
 use std::time::Duration;
 
 use kinect2::protocol::{CONFIGURATION, Setup};
+use kinect2_sim::faults::Faults;
 use nix::errno::Errno;
 
 use crate::abi::{self, Packet, Urb};
 use crate::controller::{self, Controller, Shape, Transfer};
 use crate::layout::{Kind, Layout};
 use crate::readiness::Readiness;
+use crate::settings::OwnFaults;
 use crate::tree::{Sensor, Tree};
 use crate::user::Memory;
 
@@ -36,7 +38,7 @@ const DEVICE_MAX: u8 = 127;
 /// Number of the first device behind root hub and adaptor.
 const DEVICE_FIRST: u8 = 3;
 
-/// What stands in the way of a program, from the start and always.
+/// What stands in the way of a program.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Obstacles {
     /// Opening for writing is forbidden.
@@ -112,13 +114,7 @@ pub(crate) struct Reaped {
 }
 
 impl Bus {
-    pub(crate) fn new(
-        controller: Controller,
-        sensor: Sensor,
-        tree: Option<Tree>,
-        obstacles: Obstacles,
-        memory_mb: usize,
-    ) -> Self {
+    pub(crate) fn new(controller: Controller, sensor: Sensor, tree: Option<Tree>, own: OwnFaults) -> Self {
         let layout = sensor.layout.clone();
         let count = layout.interfaces().count();
         let mut bus = Bus {
@@ -126,13 +122,13 @@ impl Bus {
             layout,
             sensor,
             tree,
-            obstacles,
+            obstacles: own.obstacles,
             device: None,
             last_device: DEVICE_FIRST - 1,
             drivers: vec![None; count],
             alternates: vec![0; count],
             nodes: Vec::new(),
-            memory_limit: memory_mb << 20,
+            memory_limit: own.memory_mb << 20,
             memory_used: 0,
             next_id: 0,
             spare: Vec::new(),
@@ -142,6 +138,32 @@ impl Bus {
             bus.plug();
         }
         bus
+    }
+
+    /// From now on, other things go wrong.
+    ///
+    /// * `own`: an owner gets what is free, and all when the sensor is plugged in next; so long `power/control` lasts too.
+    pub(crate) fn set_faults(&mut self, own: OwnFaults, faults: Faults, now: Duration) {
+        let other_owner = self.obstacles.owner != own.obstacles.owner;
+        self.obstacles = own.obstacles;
+        self.sensor.autosuspend = own.autosuspend;
+        self.memory_limit = own.memory_mb << 20;
+        if let Some(tree) = &self.tree {
+            report(tree.limit_memory(own.memory_mb));
+        }
+        for at in 0..self.drivers.len() {
+            if other_owner && self.device.is_some() && !matches!(self.drivers[at], Some(Driver::Node(_))) {
+                let driver = self.first_driver(at);
+                self.bind(at, driver);
+            }
+        }
+        self.controller.set_faults(faults, now);
+        self.advance(now);
+    }
+
+    /// Whether this process keeps the tree.
+    pub(crate) fn keeps_tree(&self) -> bool {
+        self.tree.is_some()
     }
 
     /// Its number, while the sensor is plugged in.
@@ -644,7 +666,13 @@ impl Bus {
         self.last_device = device;
         self.device = Some(device);
         self.alternates.fill(0);
+        let before = self.sensor.usb2;
+        self.sensor = Sensor::new(&self.controller, self.sensor.autosuspend);
+        self.layout = self.sensor.layout.clone();
         if let Some(tree) = &self.tree {
+            if self.sensor.usb2 != before {
+                report(tree.disconnect(before).and_then(|()| tree.connect(self.sensor.usb2)));
+            }
             report(tree.plug(&self.sensor, device));
         }
         for at in 0..self.drivers.len() {

@@ -40,12 +40,10 @@ impl Controller {
     /// A sensor.
     ///
     /// * `frames`: `demo`, or a folder.
-    /// * `faults`: the words of the model's.
     ///
     /// # Errors
-    /// What is wrong with the frames or the faults, for the user.
-    pub(crate) fn new(serial: &str, frames: &OsStr, faults: &str, real_time: bool) -> Result<Self, String> {
-        let faults: Faults = faults.parse().map_err(|error| format!("KINECT2_SIM_FAULTS: {error}"))?;
+    /// What is wrong with the frames, for the user.
+    pub(crate) fn new(serial: &str, frames: &OsStr, faults: Faults, real_time: bool) -> Result<Self, String> {
         let mut options = match frames.to_str() {
             Some("demo") => Options::demo(0),
             Some("noise") => Options::noise(0, 4),
@@ -57,6 +55,11 @@ impl Controller {
         options.faults = faults;
         let pace = if real_time { Pace::RealTime } else { Pace::Demand };
         Ok(Controller { host: Host::new(options, pace) })
+    }
+
+    /// From now on, other things go wrong.
+    pub(crate) fn set_faults(&mut self, faults: Faults, now: Duration) {
+        self.host.set_faults(faults, now);
     }
 
     pub(crate) fn device(&self) -> &Device {

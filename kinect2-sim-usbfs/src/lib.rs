@@ -33,6 +33,11 @@
 //!
 //! The model's word `usb2` puts the sensor on bus 1.
 //!
+//! A file `faults` that is put into the folder (by a rename, and while there is none) is removed when its words are the
+//! faults, and none of those before, which takes some 50 ms. Times in it count from then. `usb2` makes the sensor leave and
+//! come back on the other bus; `owned` gets the interfaces that are free, and all of them when the sensor is plugged in
+//! next, and so `autosuspend` shows. What is no fault is complained of at standard error, and changes nothing.
+//!
 //! A program that is started while another one has the same folder sees the same tree, and the interfaces as owned.
 //!
 //! `cpu` in the folder has three numbers, written about once a second: microseconds of processor time that the

@@ -7,12 +7,12 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use kinect2_sim::faults::{Faults, FaultsError};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 
 use crate::bus::{Bus, Obstacles};
 use crate::controller::Controller;
-use crate::layout::Layout;
 use crate::tree::{Sensor, Tree};
 
 /// What `usbfs_memory_mb` is on a kernel that nobody has told otherwise.
@@ -28,16 +28,15 @@ pub(crate) struct Settings {
     frames: OsString,
     serial: String,
     own: OwnFaults,
-    /// The words that are the model's.
-    faults: String,
+    faults: Faults,
 }
 
 /// Faults of this face.
 #[derive(Clone, Debug, Eq, PartialEq)]
-struct OwnFaults {
-    obstacles: Obstacles,
-    memory_mb: usize,
-    autosuspend: bool,
+pub(crate) struct OwnFaults {
+    pub(crate) obstacles: Obstacles,
+    pub(crate) memory_mb: usize,
+    pub(crate) autosuspend: bool,
 }
 
 /// What is wrong with it.
@@ -82,7 +81,7 @@ impl Settings {
         };
         let words = text("KINECT2_SIM_FAULTS")?.unwrap_or_default();
         let (own, faults) =
-            OwnFaults::parse(&words).map_err(|what| Problem::Value("KINECT2_SIM_FAULTS", what))?;
+            parse_faults(&words).map_err(|what| Problem::Value("KINECT2_SIM_FAULTS", what))?;
         Ok(Some(Settings {
             root: root.into(),
             real_time,
@@ -95,25 +94,28 @@ impl Settings {
 
     /// Makes the bus with its sensor, and the tree unless another process keeps it.
     pub(crate) fn build(self) -> Result<Bus, Problem> {
-        let controller = Controller::new(&self.serial, &self.frames, &self.faults, self.real_time)
+        let controller = Controller::new(&self.serial, &self.frames, self.faults, self.real_time)
             .map_err(Problem::Model)?;
-        let configuration = controller.device().config_descriptor();
-        let sensor = Sensor {
-            serial: self.serial,
-            descriptors: [&controller.device().device_descriptor()[..], configuration].concat(),
-            layout: Layout::parse(configuration),
-            usb2: controller.usb2(),
-            autosuspend: self.own.autosuspend,
-        };
-        let mut obstacles = self.own.obstacles;
+        let sensor = Sensor::new(&controller, self.own.autosuspend);
+        let mut own = self.own;
         let tree = keep(&self.root).map_err(Problem::Tree)?.then(|| Tree::new(&self.root));
         if let Some(tree) = &tree {
-            tree.create(sensor.usb2, self.own.memory_mb).map_err(Problem::Tree)?;
+            tree.create(sensor.usb2, own.memory_mb).map_err(Problem::Tree)?;
         } else {
-            obstacles.owner.get_or_insert_with(|| "usbfs".to_owned());
+            own.obstacles.owner.get_or_insert_with(|| "usbfs".to_owned());
         }
-        Ok(Bus::new(controller, sensor, tree, obstacles, self.own.memory_mb))
+        Ok(Bus::new(controller, sensor, tree, own))
     }
+}
+
+/// Takes words apart into the faults of this face and those of the model.
+///
+/// # Errors
+/// What is wrong with which word, for the user.
+pub(crate) fn parse_faults(words: &str) -> Result<(OwnFaults, Faults), String> {
+    let (own, rest) = OwnFaults::parse(words)?;
+    let faults = rest.parse().map_err(|error: FaultsError| error.to_string())?;
+    Ok((own, faults))
 }
 
 impl OwnFaults {

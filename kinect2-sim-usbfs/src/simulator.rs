@@ -2,7 +2,7 @@
 
 use std::ffi::CStr;
 use std::fs;
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::fd::{OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -22,8 +22,10 @@ use crate::layout::Kind;
 use crate::settings::{self, Settings};
 use crate::user::Memory;
 
-/// The thread looks around this often even if nothing is due, and writes what it costs.
+/// The thread writes this often what it costs.
 const ROUND: Duration = Duration::from_secs(1);
+/// How often the thread looks for other faults.
+const LOOK: Duration = Duration::from_millis(50);
 /// What a reset takes on a real bus, about.
 const RESET: Duration = Duration::from_millis(100);
 /// How long the kernel waits for the answer to a request of its own, `USB_CTRL_SET_TIMEOUT`.
@@ -45,6 +47,8 @@ struct Simulator {
     nodes: PathBuf,
     /// File for the processor time used.
     cpu: PathBuf,
+    /// File of faults that are to be taken; `None` where another process keeps the tree.
+    faults: Option<PathBuf>,
     in_ioctl_ns: AtomicU64,
     real_time: bool,
 }
@@ -302,12 +306,13 @@ impl Simulator {
         }
     }
 
-    /// The thread: completes what is due, sleeps until more is, and says once a second what it costs.
+    /// The thread: completes what is due, sleeps until more is, takes other faults if somebody gives it some, and says once
+    /// a second what it costs.
     fn run(&self) {
         // A program must not wait for ever for a simulator that broke.
         let _ends = AbortOnPanic;
         let mut state = self.lock();
-        let mut written = Duration::ZERO;
+        let (mut written, mut looked) = (Duration::ZERO, Duration::ZERO);
         loop {
             let now = self.now();
             if state.bus.advance(now) {
@@ -320,8 +325,15 @@ impl Simulator {
                 self.write_cpu();
                 state = self.lock();
             }
+            if now >= looked + LOOK {
+                drop(state);
+                looked = now;
+                self.take_faults();
+                state = self.lock();
+                continue;
+            }
             let now = self.now();
-            let until = due.unwrap_or(now + ROUND).min(now + ROUND);
+            let until = due.unwrap_or(now + LOOK).min(now + LOOK);
             if until <= now {
                 // Let the program in: its calls are short, and it must not wait for a thread that catches up.
                 drop(state);
@@ -332,6 +344,26 @@ impl Simulator {
             state.asleep_until = Some(until);
             state = self.earlier.wait_timeout(state, until - now).unwrap_or_else(PoisonError::into_inner).0;
             state.asleep_until = None;
+        }
+    }
+
+    /// Takes the faults that somebody has put into the folder, if there are some, and removes them when they are there.
+    fn take_faults(&self) {
+        let Some(path) = &self.faults else { return };
+        let words = match fs::read_to_string(path) {
+            Ok(words) => words,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return,
+            Err(error) => return complain(path, error),
+        };
+        match settings::parse_faults(&words) {
+            Ok((own, faults)) => {
+                self.lock().bus.set_faults(own, faults, self.now());
+                self.completed.notify_all();
+            }
+            Err(problem) => complain(path, problem),
+        }
+        if let Err(error) = fs::remove_file(path) {
+            complain(path, error);
         }
     }
 
@@ -357,7 +389,7 @@ impl Simulator {
             .and_then(|mut file| writeln!(file, "{} {thread} {ioctls}", thread + ioctls))
             .and_then(|()| fs::rename(&aside, &self.cpu));
         if let Err(error) = written {
-            eprintln!("kinect2-sim-usbfs: {}: {error}", self.cpu.display());
+            complain(&self.cpu, error);
         }
     }
 
@@ -384,6 +416,7 @@ fn begin(settings: Settings) -> Result<(), settings::Problem> {
     let (root, real_time) = (settings.root.clone(), settings.real_time);
     let bus = settings.build()?;
     let nodes = fs::canonicalize(root.join("dev/bus/usb")).map_err(settings::Problem::Tree)?;
+    let faults = bus.keeps_tree().then(|| root.join("faults"));
     let simulator = Simulator {
         state: Mutex::new(State { bus, asleep_until: None }),
         earlier: Condvar::new(),
@@ -391,6 +424,7 @@ fn begin(settings: Settings) -> Result<(), settings::Problem> {
         started: Instant::now(),
         nodes,
         cpu: root.join("cpu"),
+        faults,
         in_ioctl_ns: AtomicU64::new(0),
         real_time,
     };
@@ -402,6 +436,10 @@ fn begin(settings: Settings) -> Result<(), settings::Problem> {
         let _ = program.thread_set_mask();
     }
     spawned.map(drop).map_err(settings::Problem::Thread)
+}
+
+fn complain(path: &Path, problem: impl std::fmt::Display) {
+    eprintln!("kinect2-sim-usbfs: {}: {problem}", path.display());
 }
 
 fn stop(problem: &str) -> ! {

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use kinect2::protocol::{ADAPTOR, CONFIGURATION, VENDOR};
 
+use crate::controller::Controller;
 use crate::layout::Layout;
 
 /// What the tree says of the sensor.
@@ -23,6 +24,21 @@ pub(crate) struct Sensor {
     pub(crate) usb2: bool,
     /// `power/control`: may the kernel suspend it.
     pub(crate) autosuspend: bool,
+}
+
+impl Sensor {
+    /// The sensor as it is when it is plugged in now.
+    pub(crate) fn new(controller: &Controller, autosuspend: bool) -> Self {
+        let device = controller.device();
+        let configuration = device.config_descriptor();
+        Sensor {
+            serial: device.serial().to_owned(),
+            descriptors: [&device.device_descriptor()[..], configuration].concat(),
+            layout: Layout::parse(configuration),
+            usb2: controller.usb2(),
+            autosuspend,
+        }
+    }
 }
 
 /// The folder with `sys` and `dev`.
@@ -60,12 +76,23 @@ impl Tree {
         let sys = self.root.join("sys");
         let parameters = sys.join("module/usbcore/parameters");
         fs::create_dir_all(&parameters)?;
-        attribute(&parameters, "usbfs_memory_mb", &memory_mb.to_string())?;
         attribute(&parameters, "autosuspend", "2")?;
+        self.limit_memory(memory_mb)?;
         fs::create_dir_all(sys.join("bus/usb/devices"))?;
         for driver in ["usbfs", "snd-usb-audio", "hub", "usb"] {
             fs::create_dir_all(sys.join("bus/usb/drivers").join(driver))?;
         }
+        self.connect(usb2)
+    }
+
+    /// Says how much memory usbfs may take.
+    pub(crate) fn limit_memory(&self, mb: usize) -> io::Result<()> {
+        attribute(&self.root.join("sys/module/usbcore/parameters"), "usbfs_memory_mb", &mb.to_string())
+    }
+
+    /// The adaptor comes, with its root hub.
+    pub(crate) fn connect(&self, usb2: bool) -> io::Result<()> {
+        let sys = self.root.join("sys");
         let bus = bus(usb2);
         let speed = if usb2 { "480" } else { "5000" };
         for (name, (vendor, product), device, devpath) in
@@ -87,6 +114,15 @@ impl Tree {
             self.list(&folder, &name)?;
         }
         fs::create_dir_all(self.nodes().join(format!("{bus:03}")))
+    }
+
+    /// The adaptor goes, after the sensor, and its root hub.
+    pub(crate) fn disconnect(&self, usb2: bool) -> io::Result<()> {
+        let (bus, sys) = (bus(usb2), self.root.join("sys"));
+        for name in [format!("{bus}-1"), format!("usb{bus}")] {
+            fs::remove_file(sys.join("bus/usb/devices").join(name))?;
+        }
+        fs::remove_dir_all(sys.join(CONTROLLER).join(format!("usb{bus}")))
     }
 
     /// The sensor is plugged in, as device number `device`.

@@ -141,6 +141,11 @@ fn a_wedged_sensor_answers_after_a_reset_only() {
 }
 
 #[test]
+fn faults_may_be_given_while_the_program_runs() {
+    below("given_later", "owned=uvcvideo", &[]);
+}
+
+#[test]
 fn other_files_are_left_alone() {
     below("other_files", "", &[]);
 }
@@ -606,6 +611,46 @@ mod program {
         assert_eq!(node.reap().unwrap_err(), Errno::ENODEV, "the old one stays gone");
         drop(node);
         self::device().claim(0).unwrap();
+    }
+
+    /// Puts other faults into the folder, and waits until they are taken.
+    fn give(faults: &str) {
+        fs::write(root().join("faults.new"), faults).unwrap();
+        fs::rename(root().join("faults.new"), root().join("faults")).unwrap();
+        until("taken", || !root().join("faults").exists());
+    }
+
+    #[test]
+    #[ignore = "below the library"]
+    fn given_later() {
+        give("");
+        assert_eq!(found().drivers, [None, None], "the owner lets go");
+        let mut ours = node();
+        ours.submit(depth_urb()).unwrap();
+        give("usbfs-memory=0 no-permission owned=uvcvideo");
+        assert_eq!(roots().usbfs_memory_mb(), Some(0));
+        assert_eq!(ours.device().driver(0).unwrap().as_deref(), Some("usbfs"), "what we have we keep");
+        assert_eq!(Device::open(&found().node).unwrap_err(), Errno::EACCES);
+        give("unplug");
+        assert!(sysfs::find(&roots()).unwrap().sensors.is_empty());
+        give("owned=uvcvideo autosuspend");
+        assert_eq!(device().claim(0), Err(Errno::EBUSY));
+        assert_eq!(found().power_control.as_deref(), Some("auto"));
+        give("unplugged");
+        assert_eq!(device().claim(0), Err(Errno::EBUSY), "what is no fault changes nothing");
+        give("usb2");
+        until("another link", || {
+            let bus = sysfs::find(&roots()).unwrap();
+            bus.adaptor
+                && bus.sensors.first().is_some_and(|sensor| (sensor.speed_mbit, sensor.bus) == (480, 1))
+        });
+        assert_eq!(device().speed(), Ok(3));
+        give("");
+        until("the first link", || {
+            let bus = sysfs::find(&roots()).unwrap();
+            bus.adaptor && bus.sensors.first().is_some_and(|sensor| sensor.speed_mbit == 5000)
+        });
+        node().submit(depth_urb()).unwrap();
     }
 
     /// Sends a command, and reads its data, if it has any, and its completion.

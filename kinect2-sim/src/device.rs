@@ -178,14 +178,13 @@ impl Device {
         serial.retain(|character| character.is_ascii_graphic());
         serial.truncate(SERIAL_MAX);
         let usb2 = faults.has(Kind::Usb2);
-        let stale = usize::try_from(faults.value(Kind::StaleReply).unwrap_or(0)).unwrap_or(0);
         let mut device = Device {
             seed,
             mid_frame,
             audio,
             config: descriptors::config(usb2, audio),
             bos: descriptors::bos(),
-            pages: Pages::new(&serial, p0, &lens, stale.min(STALE_MAX)),
+            pages: Pages::new(&serial, p0, &lens, stale_bytes(&faults)),
             serial,
             frames,
             faults,
@@ -288,6 +287,18 @@ impl Device {
     #[must_use]
     pub fn faults(&self) -> &Faults {
         &self.faults
+    }
+
+    /// From now on, other things go wrong. The descriptors of another speed are those of a sensor that is plugged in anew,
+    /// which is the host's to do.
+    pub(crate) fn set_faults(&mut self, faults: Faults) {
+        self.config = descriptors::config(faults.has(Kind::Usb2), self.audio);
+        self.pages.make_room(stale_bytes(&faults));
+        self.faults = faults;
+        // A new silence is none that the stream has outlived.
+        if let Some(stream) = &mut self.stream {
+            stream.outlived = None;
+        }
     }
 
     /// Whether packets come, or would if somebody asked.
@@ -722,6 +733,12 @@ impl Received {
             parameter: next().unwrap_or(0),
         })
     }
+}
+
+/// Bytes of the stale reply that these faults may ask for.
+fn stale_bytes(faults: &Faults) -> usize {
+    let bytes = faults.value(Kind::StaleReply).unwrap_or(0);
+    usize::try_from(bytes).map_or(STALE_MAX, |bytes| bytes.min(STALE_MAX))
 }
 
 fn completion(sequence: u32) -> Block {

@@ -5,7 +5,8 @@
 //! - `VALUE` is a number, a chance or a time, as the table says;
 //! - `CHANCE`, 0 to 1, is how often it strikes where the table has a default for it;
 //! - `@START` is when it begins, `+LENGTH` how long it lasts (else for ever), `/PERIOD` after what time it begins again.
-//!   They count from the start of the model. Without `@` it is always there.
+//!   They count from the start of the model, or from when the faults were given if that was later. Without `@` it is
+//!   always there.
 //!
 //! Times are in seconds, or with `ms` or `s` behind: `0.2`, `200ms`. What strikes by chance is decided by the seed and
 //! the number of the packet, sub-image, frame or command, so the same text gives the same faults.
@@ -127,6 +128,14 @@ impl Faults {
             let turn = entry.window.map_or(Some(0), |window| window.turn(time))?;
             Some((at, entry, turn))
         })
+    }
+
+    /// The same faults, each that has a time so much later.
+    pub(crate) fn later(mut self, by: Duration) -> Self {
+        for window in self.entries.iter_mut().filter_map(|entry| entry.window.as_mut()) {
+            window.start += by;
+        }
+        self
     }
 
     /// Whether a fault was given a time.
@@ -486,6 +495,9 @@ mod tests {
         assert_eq!(faults.next_edge(Kind::Unplug, s(8)), None);
         assert_eq!(faults.next_edge(Kind::Silent, s(2)), Some(s(11)));
         assert_ne!(faults.occurrence(Kind::Silent, s(1)), faults.occurrence(Kind::Silent, s(11)));
+        let later = faults.later(s(100));
+        assert_eq!(later.next_edge(Kind::Unplug, s(5)), Some(s(105)));
+        assert_eq!((later.on(Kind::Wedge, s(101)), later.on(Kind::Wedge, s(102))), (None, Some(0)));
     }
 
     #[test]

@@ -20,7 +20,7 @@ use std::time::Duration;
 use kinect2::protocol::{COMMAND_OUT, DEPTH_IN, DEPTH_INTERFACE, INTERVAL_US, PACKET_BYTES, REPLY_IN, Setup};
 
 use crate::device::{Device, Fault, Options, Pipe, Speed};
-use crate::faults::{Kind as FaultKind, Occurrence};
+use crate::faults::{Faults, Kind as FaultKind, Occurrence};
 pub use transfer::{Kind, Transfer};
 
 /// How time passes for the isochronous endpoint.
@@ -134,6 +134,22 @@ impl Host {
     #[must_use]
     pub fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// From now on, other things go wrong: these, and none of those before. Their times count from now.
+    ///
+    /// Another speed of the link is another link: the sensor leaves the bus, and comes back half a second later.
+    pub fn set_faults(&mut self, faults: Faults, now: Duration) {
+        self.advance(now);
+        let speed = self.speed();
+        self.device.set_faults(faults.later(self.time()));
+        // A new wedging is none that a reset has ended.
+        (self.unwedged, self.resets_refused) = (None, 0);
+        if self.speed() != speed && self.plugged {
+            self.unplug_now();
+            self.back = Some(self.time() + REENUMERATION);
+        }
+        self.advance(now);
     }
 
     /// Speed of the link.

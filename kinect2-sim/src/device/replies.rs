@@ -41,6 +41,11 @@ impl Pages {
         }
     }
 
+    /// Makes [`Page::Zeros`] at least so long. It never gets shorter: a block of it may wait to be read.
+    pub(super) fn make_room(&mut self, zeros: usize) {
+        self.zeros.resize(self.zeros.len().max(zeros), 0);
+    }
+
     pub(super) fn get(&self, page: Page) -> &[u8] {
         match page {
             Page::Firmware => &self.firmware,

@@ -720,6 +720,50 @@ fn fault_wedge_ends_with_a_reset() {
     assert!(gap > Some(4), "{gap:?}");
 }
 
+#[test]
+fn faults_that_are_given_later_count_from_then_and_end_when_others_are_given() {
+    let mut bench = Bench::streamed("", 0.2);
+    let streams = |bench: &mut Bench| {
+        bench.packets.clear();
+        bench.stream(Duration::from_millis(100));
+        bench.lengths().iter().any(|bytes| *bytes > 0)
+    };
+    let give = |bench: &mut Bench, faults: &str| bench.host.set_faults(faults.parse().unwrap(), bench.now);
+    for _ in 0..2 {
+        give(&mut bench, "silent@0.1");
+        assert!(streams(&mut bench) && !streams(&mut bench));
+        assert!(!streams(&mut bench));
+        bench.host.set_interface(1, 0, bench.now).unwrap();
+        while bench.host.completed().is_some() {}
+        bench.start();
+        bench.submit_all();
+        assert!(streams(&mut bench), "what a new stream outlived comes again only when it is given again");
+    }
+    for _ in 0..2 {
+        give(&mut bench, "wedge");
+        assert!(!streams(&mut bench));
+        bench.host.reset(bench.now).unwrap();
+        while bench.host.completed().is_some() {}
+        bench.start();
+        bench.submit_all();
+        assert!(streams(&mut bench), "and what a reset ended");
+    }
+    give(&mut bench, "unplug");
+    assert!(!bench.host.is_plugged());
+    give(&mut bench, "stale-reply=4000 usb2");
+    assert!(bench.host.is_plugged());
+    assert_eq!(bench.host.speed(), Speed::High);
+    bench.host.reset(bench.now).unwrap();
+    while bench.host.completed().is_some() {}
+    give(&mut bench, "");
+    assert!(!bench.host.is_plugged(), "another link is another plug");
+    bench.now += REENUMERATION;
+    bench.host.advance(bench.now);
+    assert!(bench.host.is_plugged());
+    assert_eq!((bench.host.speed(), bench.host.counters().plugs), (Speed::Super, 3));
+    bench.start();
+}
+
 fn status(bench: &mut Bench) -> u32 {
     u32::from_le_bytes(bench.ask(Command::Status).try_into().unwrap())
 }
@@ -899,6 +943,7 @@ enum Step {
     Claim(u8),
     Release(u8),
     Start,
+    Faults(usize),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -926,8 +971,13 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..5_u8).prop_map(Step::Claim),
         1 => (0..5_u8).prop_map(Step::Release),
         6 => Just(Step::Start),
+        2 => (0..LATER.len()).prop_map(Step::Faults),
     ]
 }
+
+/// Faults that are given while it runs.
+const LATER: [&str; 8] =
+    ["", "unplug", "usb2", "wedge@0.01", "silent", "stale-reply=900", "cancel-delay=9ms", "loss=0.5"];
 
 /// Whatever happens, each transfer that was taken comes back once, whole, and the time that is due is never so far
 /// back that nothing is done.
@@ -971,6 +1021,7 @@ fn every_transfer_comes_back(faults: &str, pace: Pace, steps: &[Step]) {
                     Step::Release(interface) => {
                         let _ = bench.host.release(interface, now);
                     }
+                    Step::Faults(at) => bench.host.set_faults(LATER[at].parse().unwrap(), now),
                     _ => {
                         for request in [0x16_u32; 5].into_iter().chain([0x09, 0x2B]) {
                             let parameter = if request == 0x16 { 0x0009_0000 } else { 1 };
