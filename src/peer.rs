@@ -31,7 +31,7 @@ impl fmt::Display for Peer {
 /// A set of peers: `192.168.0.0/16`, `::1` or `unix`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Network {
-    /// All addresses that share their first `bits` with `address`.
+    /// All addresses that share their first `bits` with `address`; peers too are IPv4 where they can be.
     Ip {
         /// Any address of the network.
         address: IpAddr,
@@ -73,7 +73,15 @@ impl FromStr for Network {
         let address: IpAddr = address.parse().map_err(|_| BadNetwork)?;
         let most = if address.is_ipv4() { 32 } else { 128 };
         let bits = bits.map_or(Ok(most), |b| b.parse::<u8>().map_err(|_| BadNetwork))?;
-        if bits <= most { Ok(Network::Ip { address, bits }) } else { Err(BadNetwork) }
+        if bits > most {
+            return Err(BadNetwork);
+        }
+        // IPv4 written as IPv6: so is no peer, and such a network would be one that nobody is in.
+        let mapped = address.to_canonical();
+        match bits.checked_sub(MAPPED_BITS) {
+            Some(bits) if mapped.is_ipv4() && address.is_ipv6() => Ok(Network::Ip { address: mapped, bits }),
+            _ => Ok(Network::Ip { address, bits }),
+        }
     }
 }
 
@@ -98,6 +106,9 @@ impl fmt::Display for BadNetwork {
 
 impl std::error::Error for BadNetwork {}
 
+/// Bits in front of an IPv4 address that is mapped into IPv6 (RFC 4291, section 2.5.5.2).
+const MAPPED_BITS: u8 = 96;
+
 /// Who may stop the server through the Python protocol unless configured: this machine.
 pub const THIS_MACHINE: [Network; 3] = [
     Network::Ip { address: IpAddr::V4(std::net::Ipv4Addr::new(127, 0, 0, 0)), bits: 8 },
@@ -119,6 +130,8 @@ mod tests {
         assert!(within("127.0.0.0/8", "127.9.9.9"));
         assert!(within("127.0.0.0/8", "::ffff:127.0.0.1"), "mapped addresses count as IPv4");
         assert!(!within("127.0.0.0/8", "128.0.0.1"));
+        assert!(within("::ffff:10.0.0.0/104", "10.9.9.9") && within("::ffff:10.0.0.1", "::ffff:10.0.0.1"));
+        assert!(!within("::ffff:10.0.0.0/104", "11.0.0.1") && !within("::ffff:10.0.0.0/80", "10.0.0.1"));
         assert!(within("10.1.2.3", "10.1.2.3") && !within("10.1.2.3", "10.1.2.4"));
         assert!(within("0.0.0.0/0", "8.8.8.8") && !within("0.0.0.0/0", "::1"));
         assert!(within("::/0", "fe80::1") && within("fd00::/8", "fdff::1") && !within("fd00::/8", "fe00::1"));
