@@ -1,6 +1,7 @@
 //! The appliance: arguments → configuration → source → sockets → ready → run → exit code.
 
 use std::env;
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
@@ -41,8 +42,8 @@ fn main() -> ExitCode {
     let result = match cli.action {
         Action::Serve(command) => run(&command),
         Action::Convert(Conversion { from, to, sensor }) => convert(&from, &to, sensor.as_deref())
-            .map(|frames| println!("{frames} frames written to {}", to.display()))
-            .map_err(|e| Failure::new(CANNOT_START, e)),
+            .map_err(|e| Failure::new(CANNOT_START, e))
+            .and_then(|frames| print(format_args!("{frames} frames written to {}\n", to.display()))),
         Action::Probe(options) => match probe(&options) {
             Ok(fine) => return if fine { ExitCode::SUCCESS } else { ExitCode::from(CANNOT_START) },
             Err(failure) => Err(failure),
@@ -73,6 +74,11 @@ impl Failure {
     }
 }
 
+/// Prints to standard output, which may be gone.
+fn print(text: fmt::Arguments<'_>) -> Result<(), Failure> {
+    io::stdout().write_fmt(text).map_err(|e| Failure::new(FAILED, format!("cannot write: {e}")))
+}
+
 fn run(command: &Command) -> Result<(), Failure> {
     let clock = Clock::start();
     let inherited = inherited().map_err(|e| Failure::new(CANNOT_START, e))?;
@@ -80,8 +86,7 @@ fn run(command: &Command) -> Result<(), Failure> {
     if let Command::Check(options) = command {
         let path = options.config.as_deref().unwrap_or(Path::new("")).to_string_lossy();
         // Saved as it is, this is a configuration file.
-        return write!(io::stdout(), "# {} is good; it means:\n{config}", path.escape_debug())
-            .map_err(|e| Failure::new(FAILED, format!("cannot write: {e}")));
+        return print(format_args!("# {} is good; it means:\n{config}", path.escape_debug()));
     }
     start_log(config.log_level);
     let cannot_start = |e: &dyn ToString| Failure::new(CANNOT_START, e.to_string());
@@ -174,15 +179,13 @@ fn token() -> Result<(), Failure> {
     BASE64URL.encode_mut(&random, &mut token);
     let hash = TokenHash::of(&token);
     let token = String::from_utf8_lossy(&token);
-    writeln!(
-        io::stdout(),
+    print(format_args!(
         "# The token, for whoever may watch: the password of any user, or `Authorization: Bearer`. It is kept nowhere.\n\
          # {token}\n\
          # What lets it in, for the configuration:\n\
          [http]\n\
-         tokens = [\"{hash}\"]"
-    )
-    .map_err(|e| Failure::new(FAILED, format!("cannot write: {e}")))
+         tokens = [\"{hash}\"]\n"
+    ))
 }
 
 /// Says what tokens do not protect.
@@ -206,9 +209,7 @@ fn probe(options: &Probe) -> Result<bool, Failure> {
     }
     let columns = env::var("COLUMNS").ok().and_then(|text| text.parse().ok()).unwrap_or(COLUMNS);
     let text = if options.json { probe::json(&findings) } else { probe::table(&findings, columns) };
-    io::stdout()
-        .write_all(text.as_bytes())
-        .map_err(|e| Failure::new(FAILED, format!("cannot write: {e}")))?;
+    print(format_args!("{text}"))?;
     Ok(probe::is_fine(&findings))
 }
 
@@ -225,9 +226,7 @@ fn report(config: &Config, findings: &[Finding], length: Duration) -> Result<boo
         Err("something stands in the way, see above".to_owned())
     };
     let text = report::markdown(&machine, findings, &capture, (before, hottest(root)));
-    io::stdout()
-        .write_all(text.as_bytes())
-        .map_err(|e| Failure::new(FAILED, format!("cannot write: {e}")))?;
+    print(format_args!("{text}"))?;
     Ok(capture.is_ok_and(|capture| capture.frames > 0 && capture.trouble.is_none()))
 }
 
@@ -264,8 +263,7 @@ fn record(options: &Recording) -> Result<(), Failure> {
     };
     let summary =
         recorded.map_err(|e| Failure::new(if e.is_at_start() { CANNOT_START } else { FAILED }, e))?;
-    println!("{}: {summary}", folder.display());
-    Ok(())
+    print(format_args!("{}: {summary}\n", folder.display()))
 }
 
 /// Reads the configuration again and takes over what may change while serving; a bad one changes nothing.

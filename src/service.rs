@@ -348,11 +348,13 @@ pub fn start_log(level: log::LevelFilter) {
 
 /// Says on standard error why the program ends, with the journal's priority where the journal reads it.
 pub fn complain(why: &str) {
-    if under_journal() {
-        eprintln!("<{}>{why}", priority(log::Level::Error));
+    let mut stderr = io::stderr().lock();
+    // Nobody is left to be told that this cannot be said.
+    let _ = if under_journal() {
+        writeln!(stderr, "<{}>{why}", priority(log::Level::Error))
     } else {
-        eprintln!("depthcast: error: {why}");
-    }
+        writeln!(stderr, "depthcast: error: {why}")
+    };
 }
 
 fn under_journal() -> bool {
