@@ -391,7 +391,8 @@ impl Server {
 
     /// Tells the service manager how things are.
     fn notify(&mut self, now: Now) {
-        let World { feed, fps, viewers, .. } = &self.world;
+        let World { feed, rate, viewers, .. } = &mut self.world;
+        let fps = rate.mean(now.mono);
         let serial = match feed.report() {
             Some(Report::Usb(sensor)) => sensor.serial,
             Some(Report::Library(sensor)) => sensor.serial,
@@ -399,7 +400,7 @@ impl Server {
         };
         let (gone, healthy) = (feed.gone(now), feed.is_healthy(now));
         let source = feed.kind();
-        let status = service::Status { source, serial, gone, healthy, fps: *fps, viewers: *viewers };
+        let status = service::Status { source, serial, gone, healthy, fps, viewers: *viewers };
         self.notifier.turn(now.mono, &status);
     }
 

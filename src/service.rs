@@ -178,8 +178,8 @@ pub struct Status<'a> {
     pub gone: Option<SourceError>,
     /// Whether frames come or something is done about it: else the watchdog is not fed.
     pub healthy: bool,
-    /// Frames a second.
-    pub fps: f64,
+    /// Frames a second, once they have come for long enough to tell.
+    pub fps: Option<f64>,
     /// Connected viewers.
     pub viewers: usize,
 }
@@ -259,10 +259,11 @@ impl Notifier {
             let many = if viewers == 1 { "" } else { "s" };
             let _ = write!(line, "STATUS={source}{space}{serial}: ");
             // What does not fit is cut off the end, where the remedy stands: systemd shows one line.
-            let _ = match gone {
-                None => write!(line, "{fps:.1} frames/s, {viewers} viewer{many}"),
-                Some(error) if healthy => write!(line, "no picture, {viewers} viewer{many}: {error}"),
-                Some(error) => write!(line, "not healthy, {viewers} viewer{many}: {error}"),
+            let _ = match (gone, fps) {
+                (None, Some(fps)) => write!(line, "{fps:.1} frames/s, {viewers} viewer{many}"),
+                (None, None) => write!(line, "starting, {viewers} viewer{many}"),
+                (Some(error), _) if healthy => write!(line, "no picture, {viewers} viewer{many}: {error}"),
+                (Some(error), _) => write!(line, "not healthy, {viewers} viewer{many}: {error}"),
             };
             self.send(&line);
         }
@@ -546,7 +547,7 @@ mod tests {
     }
 
     const FINE: Status<'_> =
-        Status { source: "demo", serial: None, gone: None, healthy: true, fps: 29.94, viewers: 3 };
+        Status { source: "demo", serial: None, gone: None, healthy: true, fps: Some(29.94), viewers: 3 };
 
     fn s(seconds: u64) -> Duration {
         Duration::from_secs(seconds)
@@ -604,6 +605,7 @@ mod tests {
         let gone = Some(SourceError::Kinect(kinect2::driver::Trouble::NotFound));
         notifier.turn(s(10), &Status { gone, ..FINE });
         notifier.turn(s(20), &Status { gone: Some(SourceError::Silent), healthy: false, ..FINE });
+        notifier.turn(s(30), &Status { fps: None, ..FINE });
         let heard = manager.heard();
         assert_eq!(heard[0], "STATUS=kinect 012345678912: 29.9 frames/s, 1 viewer");
         assert!(
@@ -611,7 +613,8 @@ mod tests {
             "{heard:?}"
         );
         assert!(heard[2].starts_with("STATUS=demo: not healthy, 3 viewers: the sensor is"), "{heard:?}");
-        assert_eq!(heard.len(), 3, "no watchdog, no food");
+        assert_eq!(heard[3], "STATUS=demo: starting, 3 viewers");
+        assert_eq!(heard.len(), 4, "no watchdog, no food");
     }
 
     #[test]
