@@ -28,6 +28,9 @@ impl World {
             // Right tokens always pass: who shares an address with a guesser, as behind a proxy, is not locked out.
             if self.failures.is_barred(conn.peer, now.mono) {
                 let why = "too many wrong tokens came from this address; wait a minute";
+                if let Phase::Http(machine) = &mut conn.phase {
+                    machine.end();
+                }
                 let request = http::Request { keep_alive: false, ..request };
                 self.refuse(conn, text, request, Status::TooManyRequests, why);
                 return None;

@@ -149,7 +149,7 @@ impl Conn {
             Phase::Unspoken => Some((self.opened.mono + FIRST_BYTE, Close::Silent)),
             Phase::Http(machine) => match (machine.next(), self.request_begun) {
                 (http::Next::Read, Some(begun)) => Some((begun + REQUEST_TIME, Close::SlowRequest)),
-                (http::Next::Read, None) => Some((self.progress + KEEP_ALIVE, Close::Silent)),
+                (http::Next::Read, None) => Some((self.progress + KEEP_ALIVE, Close::Answered)),
                 _ => None,
             },
             Phase::Draining { close, until } => Some((*until, *close)),

@@ -101,13 +101,20 @@ impl Machine {
     pub fn sent(&mut self, rules: &Rules) {
         if let State::Answering(request) = self.state {
             self.state = match request.target {
-                Target::Refused(status, _) if !request.keep_alive && status != Status::Unavailable => {
+                Target::Refused(status, _) if !request.keep_alive && status.is_bad_request() => {
                     State::Ended(Close::BadRequest)
                 }
                 _ if !request.keep_alive => State::Ended(Close::Answered),
                 _ => State::Reading,
             };
             self.read(rules);
+        }
+    }
+
+    /// The answer that comes next is the last, whatever the request asked for: it has to say so too.
+    pub fn end(&mut self) {
+        if let State::Answering(request) = &mut self.state {
+            request.keep_alive = false;
         }
     }
 
@@ -194,7 +201,11 @@ pub fn parse(head: &[u8], rules: &Rules) -> Request {
         }
         Err(_) => return Request::refused(Status::BadRequest, "this is not an HTTP/1.x request"),
     }
+    // The answer to HEAD has no body, whatever it is.
+    let head_only = parsed.method == Some("HEAD");
+    let refused = |status, why| Request { head_only, ..Request::refused(status, why) };
     let mut keep_alive = parsed.version == Some(1);
+    let mut close = false;
     let (mut hosts, mut lengths, mut authorization) = (0, 0, None);
     let mut foreign = false;
     for field in parsed.headers.iter() {
@@ -202,17 +213,15 @@ pub fn parse(head: &[u8], rules: &Rules) -> Request {
             field.value.split(|b| *b == b',').any(|v| v.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
         };
         if field.name.eq_ignore_ascii_case("connection") {
-            if says("close") {
-                keep_alive = false;
-            } else if says("keep-alive") {
-                keep_alive = true;
-            }
+            // `close` holds whatever else is said, also by another line (RFC 9112, section 9.3).
+            close |= says("close");
+            keep_alive |= says("keep-alive");
         } else if field.name.eq_ignore_ascii_case("transfer-encoding") {
-            return Request::refused(Status::NotImplemented, "requests with a body are not taken");
+            return refused(Status::NotImplemented, "requests with a body are not taken");
         } else if field.name.eq_ignore_ascii_case("content-length") {
             lengths += 1;
             if field.value.trim_ascii() != b"0" {
-                return Request::refused(Status::ContentTooLarge, "requests with a body are not taken");
+                return refused(Status::ContentTooLarge, "requests with a body are not taken");
             }
         } else if field.name.eq_ignore_ascii_case("host") {
             hosts += 1;
@@ -220,13 +229,14 @@ pub fn parse(head: &[u8], rules: &Rules) -> Request {
         } else if field.name.eq_ignore_ascii_case("authorization")
             && authorization.replace(field.value).is_some()
         {
-            return Request::refused(Status::BadRequest, "Authorization may be given once");
+            return refused(Status::BadRequest, "Authorization may be given once");
         }
     }
     // Two that disagree are how requests are smuggled past a proxy (RFC 9112, sections 3.2 and 6.3).
     if hosts > 1 || lengths > 1 {
-        return Request::refused(Status::BadRequest, "Host and Content-Length may be given once");
+        return refused(Status::BadRequest, "Host and Content-Length may be given once");
     }
+    keep_alive &= !close;
     let method = parsed.method.unwrap_or_default();
     if method == "OPTIONS" {
         // Browsers ask this without credentials.
@@ -235,7 +245,7 @@ pub fn parse(head: &[u8], rules: &Rules) -> Request {
     let (path, query) = path_and_query(parsed.path.unwrap_or_default());
     // Some clients of mjpg-streamer post to the stream, which changes nothing.
     if !matches!(method, "GET" | "HEAD") && (method, path) != ("POST", "/stream") {
-        return Request::refused(Status::MethodNotAllowed, "only GET, HEAD and OPTIONS are served");
+        return refused(Status::MethodNotAllowed, "only GET, HEAD and OPTIONS are served");
     }
     let claim = if rules.tokens.is_empty() { Claim::Right } else { rules.claim(authorization) };
     let target = match path {
@@ -250,7 +260,7 @@ pub fn parse(head: &[u8], rules: &Rules) -> Request {
         _ => Target::new(path, query),
     };
     let keep_alive = keep_alive && !matches!(target, Target::Stream(..));
-    Request { target, head_only: method == "HEAD", keep_alive, claim }
+    Request { target, head_only, keep_alive, claim }
 }
 
 fn path_and_query(uri: &str) -> (&str, &str) {

@@ -41,11 +41,11 @@ pub enum Close {
     PeerClosed,
     /// The connection broke (reset, no route, timed out in the kernel).
     Broken,
-    /// The reply said that the connection would be closed.
+    /// All that was asked is answered: the reply said that the connection would be closed, or nothing more was asked in time.
     Answered,
     /// The first byte, or a byte of the Python protocol, is no command.
     UnknownByte(u8),
-    /// The request could not be understood; the peer was told.
+    /// The request could not be understood, or is of a kind that is not served; the peer was told.
     BadRequest,
     /// A WebSocket viewer broke a rule; the peer was told this close code.
     BadFrame(u16),

@@ -42,6 +42,26 @@ impl Status {
             Status::VersionNotSupported => "505 HTTP Version Not Supported",
         }
     }
+
+    /// Whether it answers what HTTP does not know or this server does not take, from anybody, whatever the path.
+    pub fn is_bad_request(self) -> bool {
+        match self {
+            Status::BadRequest
+            | Status::MethodNotAllowed
+            | Status::ContentTooLarge
+            | Status::HeadTooLarge
+            | Status::NotImplemented
+            | Status::VersionNotSupported => true,
+            Status::Ok
+            | Status::Unauthorized
+            | Status::Forbidden
+            | Status::NotFound
+            | Status::UpgradeRequired
+            | Status::TooManyRequests
+            | Status::InternalError
+            | Status::Unavailable => false,
+        }
+    }
 }
 
 /// Where a picture comes from, for its header fields.

@@ -97,6 +97,10 @@ fn requests_are_refused_with_the_right_status() {
     let many = format!("GET / HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(REQUEST_FIELDS_MAX + 1));
     assert_eq!(status(&many), Some(Status::HeadTooLarge));
     assert_eq!(status("GET / HTTP/1.1\r\nContent-Length: 0\r\n\r\n"), None);
+    for fields in ["Transfer-Encoding: chunked", "Content-Length: 1", "Host: a\r\nHost: b"] {
+        let head = format!("HEAD / HTTP/1.1\r\n{fields}\r\n\r\n");
+        assert!(parse(head.as_bytes(), &Rules::default()).head_only, "a body behind the answer to {head}");
+    }
 }
 
 #[test]
@@ -135,6 +139,12 @@ fn connections_stay_open_as_the_version_and_the_client_say() {
     assert!(!keep("GET / HTTP/1.0\r\n\r\n"));
     assert!(keep("GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n"));
     assert!(!keep("GET /stream HTTP/1.1\r\n\r\n"), "a stream ends with its connection");
+    for version in ["1.0", "1.1"] {
+        for fields in ["keep-alive, close", "close\r\nConnection: keep-alive", "x\r\nConnection: close, x"] {
+            let head = format!("GET / HTTP/{version}\r\nConnection: {fields}\r\n\r\n");
+            assert!(!keep(&head), "close outweighs the rest in {head}");
+        }
+    }
 }
 
 #[test]
@@ -155,7 +165,7 @@ fn a_conversation_on_one_connection() {
     machine.sent(&Rules::default());
     assert!(matches!(machine.next(), Next::Respond(r) if matches!(r.target, Target::Refused(..))));
     machine.sent(&Rules::default());
-    assert_eq!(machine.next(), Next::Close(Close::BadRequest));
+    assert_eq!(machine.next(), Next::Close(Close::Answered));
 }
 
 #[test]
