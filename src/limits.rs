@@ -70,6 +70,9 @@ pub const FIRST_BYTE: Duration = Duration::from_secs(10);
 /// Time a request has from its first byte to its last.
 pub const REQUEST_TIME: Duration = Duration::from_secs(10);
 
+/// An answer that has been on its way for this long gives its place up when somebody else needs it.
+pub const ANSWER_TIME: Duration = Duration::from_secs(10);
+
 /// Time an HTTP connection may idle between requests.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(60);
 

@@ -31,6 +31,9 @@ mod rooms;
 // What viewers need to know.
 mod describe;
 
+// What is said of peers in the log.
+mod warnings;
+
 use std::fmt::{self, Write};
 use std::io;
 use std::time::{Duration, Instant};
@@ -42,12 +45,13 @@ use self::answers::JSON;
 use self::conn::{Conn, Phase, Text};
 use self::rooms::{Rooms, long_text};
 use self::socket::Listener;
+use self::warnings::Warnings;
 use self::world::{Account, Reason, Verdict, World, millis};
 use crate::access::{Failures, Rules};
 use crate::clock::{Clock, Now};
 use crate::limits::{
-    ACCEPT_PAUSE, ACCEPTS_PER_TURN, CAMERA_TEXT_MAX, GOODBYE, LOBBY, LONG_ANSWERS, PLACEHOLDER_EVERY,
-    RESPONSE_HEAD_MAX, SENSOR_STOP, SHORT_ANSWER_MAX, VIEWERS_LIMIT, WARN_EVERY,
+    ACCEPT_PAUSE, ACCEPTS_PER_TURN, ANSWER_TIME, CAMERA_TEXT_MAX, GOODBYE, LOBBY, LONG_ANSWERS,
+    PLACEHOLDER_EVERY, RESPONSE_HEAD_MAX, SENSOR_STOP, SHORT_ANSWER_MAX, VIEWERS_LIMIT,
 };
 use crate::metrics::exposition::{self, Connected, Process};
 use crate::metrics::{self, Counters, Rate, Timings, Viewer};
@@ -136,7 +140,6 @@ pub struct Server {
     /// Something was left over: do not wait.
     busy: bool,
     accept_after: Duration,
-    warnings: Warnings,
     /// Generation of the sensor's device that is watched.
     watched: Option<u64>,
 }
@@ -216,10 +219,10 @@ impl Server {
                 body: long_text(body),
                 rooms: Rooms::new(LONG_ANSWERS, body),
                 told: None,
+                warnings: Warnings::default(),
             },
             busy: true,
             accept_after: Duration::ZERO,
-            warnings: Warnings::default(),
             watched: None,
         })
     }
@@ -267,6 +270,8 @@ impl Server {
         let mut now = clock.now();
         let (sensor, goodbye) = (now.mono + SENSOR_STOP, now.mono + GOODBYE);
         self.world.feed.shut_down(now);
+        // Who comes now is refused at once; nobody would be there to serve him.
+        self.listeners.clear();
         for conn in self.entries.iter_mut().filter_map(|e| e.conn.as_mut()) {
             if let Phase::WebSocket(viewer) = &mut conn.phase {
                 viewer.leave();
@@ -477,7 +482,7 @@ impl Server {
         if let Err(e) = self.poll.registry().register(&mut SourceFd(&fd), SENSOR_NODE, Interest::WRITABLE) {
             // Its own deadline wakes the loop now and then; by then it may work.
             self.watched = None;
-            self.warnings.system(now.mono, &e);
+            self.world.warnings.system(now.mono, &e);
         }
     }
 
@@ -531,12 +536,14 @@ impl Server {
         if now.mono < self.accept_after {
             return;
         }
-        let mut left = ACCEPTS_PER_TURN;
+        // Each has its share: a crowd at one address keeps nobody waiting at another.
+        let share = (ACCEPTS_PER_TURN / self.listeners.len().max(1)).max(1);
         for n in 0..self.listeners.len() {
+            let mut left = share;
             while self.listeners[n].ready {
                 if left == 0 {
                     self.busy = true;
-                    return;
+                    break;
                 }
                 left -= 1;
                 match self.listeners[n].socket.accept(self.world.settings.stall) {
@@ -551,7 +558,7 @@ impl Server {
                     Err(e) => {
                         // No descriptor or no memory: the connection waits in the kernel, and asking at once spins.
                         self.accept_after = now.mono + ACCEPT_PAUSE;
-                        self.warnings.system(now.mono, &e);
+                        self.world.warnings.system(now.mono, &e);
                         return;
                     }
                 }
@@ -564,17 +571,17 @@ impl Server {
         let allow = &self.world.settings.allow;
         if !allow.is_empty() && !allow.iter().any(|network| network.contains(peer)) {
             self.world.counters.closed[Close::NotAllowed.number()] += 1;
-            self.warnings.peer(now.mono, peer, Close::NotAllowed);
+            self.world.warnings.closed(now.mono, peer, Close::NotAllowed);
             return;
         }
         let Some(place) = self.free_place(now) else {
             self.world.counters.closed[Close::Full.number()] += 1;
-            self.warnings.peer(now.mono, peer, Close::Full);
+            self.world.warnings.closed(now.mono, peer, Close::Full);
             return;
         };
         let entry = &mut self.entries[place];
         if let Err(e) = stream.register(self.poll.registry(), to_token(place, entry.generation)) {
-            self.warnings.system(now.mono, &e);
+            self.world.warnings.system(now.mono, &e);
             return;
         }
         log::debug!("{peer}: connected");
@@ -582,17 +589,20 @@ impl Server {
         self.world.next_id += 1;
     }
 
-    /// A place for a connection: a free one, or that of whoever in the lobby has been quiet for longest.
+    /// A place for a connection: a free one, or that of whoever in the lobby has been quiet for longest; if all are being
+    /// answered, that of whoever has taken longer than [`ANSWER_TIME`] for it, and longest.
     fn free_place(&mut self, now: Now) -> Option<usize> {
         let lobby = self.entries.iter().filter(|e| e.conn.as_ref().is_some_and(|c| !c.is_viewer())).count();
         if lobby < LOBBY {
             return self.entries.iter().position(|e| e.conn.is_none());
         }
-        let quiet = self.entries.iter().enumerate().filter_map(|(place, entry)| {
-            let conn = entry.conn.as_ref()?;
-            (!conn.is_viewer() && !conn.out.is_begun()).then_some((conn.progress, place))
+        let dispensable = self.entries.iter().enumerate().filter_map(|(place, entry)| {
+            let conn = entry.conn.as_ref().filter(|c| !c.is_viewer())?;
+            let answered = conn.out.is_begun();
+            let since = if answered { conn.blocked? } else { conn.progress };
+            (!answered || since + ANSWER_TIME <= now.mono).then_some((answered, since, place))
         });
-        let (_, place) = quiet.min()?;
+        let (.., place) = dispensable.min()?;
         self.close(place, Close::Evicted, now);
         Some(place)
     }
@@ -709,7 +719,7 @@ impl Server {
         let _ = conn.stream.deregister(self.poll.registry());
         self.world.counters.closed[close.number()] += 1;
         if close.is_fault() {
-            self.warnings.peer(now.mono, conn.peer, close);
+            self.world.warnings.closed(now.mono, conn.peer, close);
         }
         log::debug!("{}: closed after {} pictures: {close}", conn.peer, conn.sent);
     }
@@ -726,45 +736,6 @@ struct Entry {
     generation: u16,
     conn: Option<Conn>,
     text: Text,
-}
-
-/// Warnings about peers, limited per reason so that nobody can fill the journal.
-#[derive(Debug, Default)]
-struct Warnings {
-    last: [Option<Duration>; Close::WORDS.len() + 1],
-    suppressed: [u64; Close::WORDS.len() + 1],
-}
-
-impl Warnings {
-    fn peer(&mut self, now: Duration, peer: Peer, close: Close) {
-        if let Some(suppressed) = self.allow(close.number(), now) {
-            log::warn!("{peer}: closed: {close}{suppressed}");
-        }
-    }
-
-    fn system(&mut self, now: Duration, error: &io::Error) {
-        if let Some(suppressed) = self.allow(Close::WORDS.len(), now) {
-            log::warn!("cannot take a connection now: {error}{suppressed}");
-        }
-    }
-
-    /// How many were held back since the last of this kind, if it is time for one again.
-    fn allow(&mut self, kind: usize, now: Duration) -> Option<Suppressed> {
-        if self.last[kind].is_some_and(|last| now < last + WARN_EVERY) {
-            self.suppressed[kind] += 1;
-            return None;
-        }
-        self.last[kind] = Some(now);
-        Some(Suppressed(std::mem::take(&mut self.suppressed[kind])))
-    }
-}
-
-struct Suppressed(u64);
-
-impl fmt::Display for Suppressed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0 == 0 { Ok(()) } else { write!(f, " ({} more like this were not logged)", self.0) }
-    }
 }
 
 fn to_token(place: usize, generation: u16) -> Token {
@@ -789,5 +760,6 @@ const SENSOR_NODE: Token = Token(CONNECTIONS - 1);
 const PLACE_BITS: u32 = 14;
 /// Events taken from the system at once; the rest come in the next turn.
 const EVENTS: usize = 256;
+
 #[cfg(test)]
 mod tests;

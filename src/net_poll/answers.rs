@@ -70,7 +70,11 @@ impl World {
             {
                 self.refuse(conn, text, request, Status::NotFound, NO_INFRARED);
             }
-            Target::Stream(Content::Depth(_), _) if self.feed.gone(now).is_some() => {
+            Target::Stream(Content::Depth(_), _) | Target::Frame(Content::Depth(_))
+                if self.feed.gone(now).is_some() =>
+            {
+                // A source that gives frames on demand comes back only if there is some.
+                self.wanted = true;
                 self.unavailable(conn, text, request, NO_DEPTH);
             }
             Target::Stream(content, options) if request.head_only => {
@@ -104,9 +108,6 @@ impl World {
                 conn.phase = Phase::WebSocket(viewer);
                 conn.had = if self.feed.on_demand() { conn.had } else { 0 };
                 self.viewers += 1;
-            }
-            Target::Frame(Content::Depth(_)) if self.feed.gone(now).is_some() => {
-                self.unavailable(conn, text, request, NO_DEPTH);
             }
             Target::Frame(content) => return self.frame(conn, text, request, content, now),
         }

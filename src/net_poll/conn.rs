@@ -57,6 +57,8 @@ pub(super) struct Conn {
     pub(super) opened: Now,
     /// When a byte last moved, either way; what a viewer of the stream says does not count.
     pub(super) progress: Duration,
+    /// When the kernel first took not all that was to be sent, since the peer last had everything that it asked for.
+    pub(super) blocked: Option<Duration>,
     /// When the request that is being read was begun.
     pub(super) request_begun: Option<Duration>,
     /// Serial number of the newest frame given.
@@ -105,6 +107,7 @@ impl Conn {
             dead: false,
             opened: now,
             progress: now.mono,
+            blocked: None,
             request_begun: None,
             had: 0,
             shown: None,
@@ -172,10 +175,11 @@ impl Conn {
 
     /// Reads once. Never clears readiness on a short read: only the kernel's "would block" counts.
     pub(super) fn read(&mut self, buffer: &mut [u8], now: Duration) -> Got {
-        if !self.readable {
-            return Got::Nothing;
-        }
         loop {
+            if !self.readable {
+                self.blocked = None;
+                return Got::Nothing;
+            }
             match self.stream.read(buffer) {
                 Ok(0) => {
                     self.readable = false;
@@ -188,10 +192,7 @@ impl Conn {
                     }
                     return Got::Bytes(n);
                 }
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                    self.readable = false;
-                    return Got::Nothing;
-                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => self.readable = false,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => return Got::Failed,
             }
@@ -215,6 +216,7 @@ impl Conn {
         let mut total = 0;
         while self.out.is_pending() {
             if !self.writable {
+                self.blocked.get_or_insert(now);
                 return (Put::Blocked, total);
             }
             match self.out.write_once(&mut self.stream, text, ring, rooms) {
@@ -223,10 +225,7 @@ impl Conn {
                     self.progress = now;
                     total += n;
                 }
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                    self.writable = false;
-                    return (Put::Blocked, total);
-                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => self.writable = false,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => return (Put::Failed, total),
             }

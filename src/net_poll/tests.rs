@@ -3,17 +3,23 @@
 // What viewers of streams may ask for.
 mod stream;
 
+// Peers that behave oddly.
+mod manners;
+
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::Instant;
 
 use super::socket::{CALLS, Calls};
+use super::warnings::Warning;
 use super::*;
 use crate::access::{Rules, TokenHash};
 use crate::camera::{Camera, LocalClock};
 use crate::colormap::Range;
 use crate::encode::rvl;
-use crate::limits::{DRAIN_TIME, FAILURE_COST, LOBBY, RING_SLOTS, VIEWERS_LIMIT, WS_PING_EVERY};
+use crate::limits::{
+    DRAIN_TIME, FAILURE_COST, KEEP_ALIVE, LOBBY, RING_SLOTS, VIEWERS_LIMIT, WARN_EVERY, WS_PING_EVERY,
+};
 use crate::metrics::Protocol;
 use crate::peer::THIS_MACHINE;
 use crate::proto::multipart;

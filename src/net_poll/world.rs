@@ -10,6 +10,7 @@ use super::Settings;
 use super::conn::{Body, Conn, Got, Phase, Put, Text};
 use super::describe;
 use super::rooms::{Lent, LongText, Rooms};
+use super::warnings::Warnings;
 use crate::access::Failures;
 use crate::clock::Now;
 use crate::limits::{DRAIN_TIME, GATE_EVERY, OWED_MAX, STEPS_PER_TURN};
@@ -57,6 +58,8 @@ pub(super) struct World {
     pub(super) rooms: Rooms,
     /// What viewers of the WebSocket are told of the state, and which state that is.
     pub(super) told: Option<(u64, Lent)>,
+    /// What is said of peers in the log.
+    pub(super) warnings: Warnings,
 }
 
 impl World {
@@ -142,7 +145,7 @@ impl World {
             b'0'..=b'2' => {
                 conn.phase = Phase::Legacy(legacy::Machine::default());
                 self.viewers += 1;
-                self.obey(conn, &byte);
+                self.obey(conn, &byte, now);
                 None
             }
             b'A'..=b'Z' => {
@@ -157,12 +160,12 @@ impl World {
     }
 
     /// Hands commands of the Python protocol to their machine.
-    fn obey(&mut self, conn: &mut Conn, bytes: &[u8]) {
+    fn obey(&mut self, conn: &mut Conn, bytes: &[u8], now: Now) {
         let may_stop = self.settings.shutdown_from.iter().any(|n| n.contains(conn.peer));
         if let Phase::Legacy(machine) = &mut conn.phase
             && !machine.receive(bytes, may_stop)
         {
-            log::warn!("{}: asked the server to stop and may not; see legacy.shutdown_from", conn.peer);
+            self.warnings.may_not_stop(now.mono, conn.peer);
         }
     }
 
@@ -175,7 +178,7 @@ impl World {
                 let mut buffer = [0; OWED_MAX as usize];
                 let room = machine.room();
                 match conn.read(&mut buffer[..room], now.mono) {
-                    Got::Bytes(n) => self.obey(conn, &buffer[..n]),
+                    Got::Bytes(n) => self.obey(conn, &buffer[..n], now),
                     Got::End => {
                         if let Phase::Legacy(machine) = &mut conn.phase {
                             machine.half_closed();
