@@ -379,7 +379,8 @@ fn form_of(content: Content) -> Form {
 }
 
 /// Why there is no infrared.
-const NO_INFRARED: &str = "this source has no infrared; a sensor, raw recordings and the demo have";
+const NO_INFRARED: &str =
+    "this source has no infrared: these are recorded pictures; a sensor, raw recordings and the demo have it";
 
 /// Why there is no depth: what viewers of pictures see in the placeholder.
 const NO_DEPTH: &str = "the sensor gives no depth now";

@@ -142,24 +142,15 @@ impl Driven for Kinect {
         if turn == Turn::More { Progress::More } else { Progress::Idle }
     }
 
-    fn take(&mut self, now: Now, depth: &mut [u16]) -> Option<Now> {
+    fn take(&mut self, now: Now, depth: &mut [u16], infrared: Option<&mut [u16]>) -> Option<(Now, bool)> {
         let info = self.frame.take()?;
-        self.sensor.finish(depth, None).ok()?;
-        Some(when(now, info.first_packet))
-    }
-
-    fn take_both(&mut self, now: Now, depth: &mut [u16], infrared: &mut [u16]) -> Option<(Now, bool)> {
-        let info = self.frame.take()?;
-        let here = match self.sensor.finish(depth, Some(infrared)) {
+        let wanted = infrared.is_some();
+        let here = match self.sensor.finish(depth, infrared) {
             // It was asked for when this frame had begun.
             Err(FinishError::NoInfrared) => self.sensor.finish(depth, None).map(|()| false),
-            both => both.map(|()| true),
+            finished => finished.map(|()| wanted),
         };
         Some((when(now, info.first_packet), here.ok()?))
-    }
-
-    fn has_infrared(&self) -> bool {
-        true
     }
 
     fn want_infrared(&mut self, wanted: bool) {

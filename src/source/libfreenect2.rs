@@ -240,22 +240,43 @@ impl Driven for Libfreenect2 {
         }
     }
 
-    fn take(&mut self, now: Now, depth: &mut [u16]) -> Option<Now> {
+    fn take(&mut self, now: Now, depth: &mut [u16], infrared: Option<&mut [u16]>) -> Option<(Now, bool)> {
         if !std::mem::take(&mut self.ready) {
             return None;
         }
         let Session { reader, decoder, .. } = self.session.as_mut()?;
         let offset = self.settings.decode.offset_mm;
-        let arrived = reader.with(|slot| {
-            match (&slot.content, decoder) {
-                (Content::Raw(frame), Some(decoder)) => decoder.decode(frame, depth, None).ok()?,
-                (Content::Decoded { depth: decoded, .. }, _) => shift(decoded, offset, depth)?,
+        let (arrived, here) = reader.with(|slot| {
+            let here = match (&slot.content, decoder) {
+                (Content::Raw(frame), Some(decoder)) => {
+                    let here = infrared.is_some();
+                    // They were checked with the configuration; infrared is always good.
+                    let _ = decoder.set(depth::Settings { infrared: here, ..self.settings.decode });
+                    decoder.decode(frame, depth, infrared).ok()?;
+                    here
+                }
+                (Content::Decoded { depth: decoded, infrared: picture, infrared_of }, _) => {
+                    shift(decoded, offset, depth)?;
+                    let infrared = infrared.filter(|_| *infrared_of == Some(slot.sequence));
+                    let here = infrared.is_some();
+                    if let Some(infrared) = infrared {
+                        infrared.copy_from_slice(picture);
+                    }
+                    here
+                }
                 (Content::Raw(_), None) => return None,
-            }
-            Some(slot.arrived)
+            };
+            Some((slot.arrived, here))
         })?;
         // It is delivered when the next one begins, so its own first packet came about a frame earlier.
-        Some(when(now, now.mono.saturating_sub(arrived.elapsed() + FRAME)))
+        Some((when(now, now.mono.saturating_sub(arrived.elapsed() + FRAME)), here))
+    }
+
+    /// The library makes them always, and our decoder when it is asked for one.
+    fn want_infrared(&mut self, _wanted: bool) {}
+
+    fn intrinsics(&self) -> Option<Intrinsics> {
+        self.session.as_ref().map(|session| session.lens)
     }
 
     fn trouble(&self) -> Option<SourceError> {
@@ -281,16 +302,11 @@ impl Driven for Libfreenect2 {
     fn set(&mut self, settings: &kinect::Settings) {
         let decode = settings.decode();
         let before = std::mem::replace(&mut self.settings.decode, decode);
-        match self.session.as_mut().map(|session| session.decoder.as_mut()) {
-            // They were checked with the configuration.
-            Some(Some(decoder)) => _ = decoder.set(decode),
-            // The library takes them at start only; the offset is ours.
-            _ if (depth::Settings { offset_mm: 0, ..before })
-                != (depth::Settings { offset_mm: 0, ..decode }) =>
-            {
-                self.life.reopen();
-            }
-            _ => {}
+        // Our decoder gets them with each frame, the library's at start only; the offset is ours in any case.
+        let ours = self.session.as_ref().is_some_and(|session| session.decoder.is_some());
+        let of_library = |settings| depth::Settings { offset_mm: 0, ..settings };
+        if !ours && of_library(before) != of_library(decode) {
+            self.life.reopen();
         }
     }
 
@@ -334,6 +350,7 @@ struct Session {
     reader: triple::Reader<Slot>,
     /// Of raw frames.
     decoder: Option<Box<Decoder>>,
+    lens: Intrinsics,
     serial: Name,
     firmware: Name,
     /// Number of the newest frame.
@@ -350,8 +367,9 @@ struct Slot {
 enum Content {
     /// As the sensor sent it, [`FRAME_BYTES`].
     Raw(Box<[u8]>),
-    /// Millimetres and brightness, [`PIXELS`] each, row-major, top to bottom; 0 means no return.
-    Decoded { depth: Box<[u16]>, infrared: Box<[u16]> },
+    /// Millimetres and brightness, [`PIXELS`] each, row-major, top to bottom; 0 means no return. Brightness is that of the
+    /// frame `infrared_of`: the same one, unless the library lost it.
+    Decoded { depth: Box<[u16]>, infrared: Box<[u16]>, infrared_of: Option<u32> },
 }
 
 impl Slot {
@@ -359,7 +377,7 @@ impl Slot {
         let pixels = || vec![0; PIXELS].into_boxed_slice();
         let content = match pipeline {
             Pipeline::Raw => Content::Raw(vec![0; FRAME_BYTES].into_boxed_slice()),
-            _ => Content::Decoded { depth: pixels(), infrared: pixels() },
+            _ => Content::Decoded { depth: pixels(), infrared: pixels(), infrared_of: None },
         };
         Slot { content, sequence: 0, arrived: Instant::now() }
     }
@@ -383,8 +401,14 @@ impl Listener {
                 (Content::Decoded { depth, .. }, sys::LF2_DEPTH, sys::LF2_FORMAT_FLOAT) => {
                     rounded(bytes, depth)
                 }
-                (Content::Decoded { infrared, .. }, sys::LF2_INFRARED, sys::LF2_FORMAT_FLOAT) => {
-                    rounded(bytes, infrared)
+                (
+                    Content::Decoded { infrared, infrared_of, .. },
+                    sys::LF2_INFRARED,
+                    sys::LF2_FORMAT_FLOAT,
+                ) => {
+                    let fits = rounded(bytes, infrared);
+                    *infrared_of = fits.then_some(frame.sequence);
+                    fits
                 }
                 _ => false,
             });
@@ -551,25 +575,27 @@ impl Device {
         Name::new(&text.unwrap_or_default().to_string_lossy())
     }
 
-    /// The decoder for this sensor's raw frames.
-    fn decoder(&self, decode: depth::Settings) -> Result<Box<Decoder>, Fault> {
+    /// What this sensor's pictures are seen through.
+    fn lens(&self) -> Result<Intrinsics, Fault> {
         let mut lens = sys::lf2_lens::default();
+        // SAFETY: the device is open, and the pointer is good for writing.
+        let result = unsafe { sys::lf2_get_lens(self.raw.as_ptr(), &raw mut lens) };
+        let sys::lf2_lens { fx, fy, cx, cy, k1, k2, k3, p1, p2 } = lens;
+        let lens = Intrinsics { fx, fy, cx, cy, k1, k2, k3, p1, p2 };
+        if result == sys::LF2_OK { Ok(lens) } else { Err(Fault::Broken) }
+    }
+
+    /// The decoder for this sensor's raw frames.
+    fn decoder(&self, lens: &Intrinsics, decode: depth::Settings) -> Result<Box<Decoder>, Fault> {
         let (mut data, mut length) = (ptr::null(), 0);
         // SAFETY: the device is open, and the pointers are good for writing.
-        let result = unsafe {
-            match sys::lf2_get_lens(self.raw.as_ptr(), &raw mut lens) {
-                sys::LF2_OK => sys::lf2_p0(self.raw.as_ptr(), &raw mut data, &raw mut length),
-                failed => failed,
-            }
-        };
+        let result = unsafe { sys::lf2_p0(self.raw.as_ptr(), &raw mut data, &raw mut length) };
         if result != sys::LF2_OK || data.is_null() {
             return Err(Fault::Broken);
         }
         // SAFETY: the tables stay as they are until the device is closed, which needs it whole.
         let p0 = unsafe { slice::from_raw_parts(data, length) };
-        let sys::lf2_lens { fx, fy, cx, cy, k1, k2, k3, p1, p2 } = lens;
-        let lens = Intrinsics { fx, fy, cx, cy, k1, k2, k3, p1, p2 };
-        let tables = Tables::from_p0_reply(p0, &lens).map_err(Fault::BadTables)?;
+        let tables = Tables::from_p0_reply(p0, lens).map_err(Fault::BadTables)?;
         // The settings were checked with the configuration.
         Decoder::new(&tables, decode).map(Box::new).map_err(|_| Fault::Broken)
     }
@@ -621,12 +647,13 @@ fn open(library: &Arc<Library>, settings: &Settings, jobs: Arc<Shared>) -> Resul
     let mut device = Device::open(library, settings.serial.as_deref(), pipeline)?;
     let (writer, reader) = triple::buffer(|| Slot::new(pipeline));
     device.start(Listener { writer, shared: jobs }, &settings.decode)?;
+    let lens = device.lens()?;
     let decoder = match pipeline {
-        Pipeline::Raw => Some(device.decoder(settings.decode)?),
+        Pipeline::Raw => Some(device.decoder(&lens, settings.decode)?),
         _ => None,
     };
     let (serial, firmware) = (device.text(sys::lf2_serial), device.text(sys::lf2_firmware));
-    Ok(Session { _device: device, reader, decoder, serial, firmware, sequence: None })
+    Ok(Session { _device: device, reader, decoder, lens, serial, firmware, sequence: None })
 }
 
 /// How a job went.
@@ -739,8 +766,9 @@ mod tests {
         listener.frame(&given(sys::LF2_DEPTH, sys::LF2_FORMAT_FLOAT, &depth), &depth);
         assert!(reader.update());
         reader.with(|slot| {
-            let Content::Decoded { depth, infrared } = &slot.content else { panic!("decoded") };
+            let Content::Decoded { depth, infrared, infrared_of } = &slot.content else { panic!("decoded") };
             assert_eq!((depth[PIXELS - 1], infrared[0], slot.sequence), (1235, 401, 7));
+            assert_eq!(*infrared_of, Some(7));
         });
         assert_eq!(jobs.shared.event.read().expect("written"), 1);
         for (frame, bytes) in [

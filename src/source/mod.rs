@@ -103,11 +103,7 @@ impl Source {
 
     /// Whether it has infrared pictures beside depth.
     fn has_infrared(&self) -> bool {
-        match self {
-            Source::Demo(_) | Source::Raw(_) => true,
-            Source::Replay(_) => false,
-            _ => self.driven().is_some_and(Driven::has_infrared),
-        }
+        !matches!(self, Source::Replay(_))
     }
 
     /// The lens that its pictures are seen through, in pixels, if it is known.
@@ -167,23 +163,14 @@ trait Driven {
     /// Hands out the frame that the last turn completed, and when it was captured: when its first packet came.
     ///
     /// * `depth`: millimetres, row-major, 424 rows x 512 columns; 0 means no return. Overwritten whole.
+    /// * `infrared`: where its infrared picture goes, the same shape, if that is wanted; the answer says whether it is there.
     ///
-    /// `None` if there is none; `depth` is then worthless. Never allocates.
-    fn take(&mut self, now: Now, depth: &mut [u16]) -> Option<Now>;
-    /// The same with the infrared picture of that frame, if it was asked for in time; says whether it is there.
-    fn take_both(&mut self, now: Now, depth: &mut [u16], _infrared: &mut [u16]) -> Option<(Now, bool)> {
-        self.take(now, depth).map(|captured| (captured, false))
-    }
-    /// Whether it has infrared pictures.
-    fn has_infrared(&self) -> bool {
-        false
-    }
-    /// Asks for them, from the next frame on that begins, or no more.
-    fn want_infrared(&mut self, _wanted: bool) {}
+    /// `None` if there is none; what was given is then worthless. Never allocates.
+    fn take(&mut self, now: Now, depth: &mut [u16], infrared: Option<&mut [u16]>) -> Option<(Now, bool)>;
+    /// Asks for infrared pictures, from the next frame on that begins, or no more.
+    fn want_infrared(&mut self, wanted: bool);
     /// Its lens, once known.
-    fn intrinsics(&self) -> Option<Intrinsics> {
-        None
-    }
+    fn intrinsics(&self) -> Option<Intrinsics>;
     /// Why there are no frames now, at least not for long enough to say so; `None` while they come.
     fn trouble(&self) -> Option<SourceError>;
     /// What an overdue frame means if it knows of no trouble.
@@ -460,12 +447,10 @@ impl Feed {
             if std::mem::replace(&mut self.infrared_asked, wanted) != wanted {
                 sensor.want_infrared(wanted);
             }
-            let taken = if wanted {
-                sensor.take_both(now, depth, &mut self.infrared)
-            } else {
-                sensor.take(now, depth).map(|captured| (captured, false))
+            let infrared = wanted.then_some(&mut *self.infrared);
+            let Some((captured, infrared_here)) = sensor.take(now, depth, infrared) else {
+                return Outcome::Torn;
             };
-            let Some((captured, infrared_here)) = taken else { return Outcome::Torn };
             self.infrared_here = infrared_here;
             self.seq += 1;
             self.quiet_since = Some(now.mono);

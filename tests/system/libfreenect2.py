@@ -87,8 +87,8 @@ def message(viewer):
     return viewer.exactly(length)
 
 
-def depth_of(png):
-    """Pixels of a grey 16-bit PNG, by a decoder that shares nothing with ours."""
+def pixels_of(png):
+    """Samples of a PNG with one of 8 or 16 bits per pixel, by a decoder that shares nothing with ours."""
     need(png.startswith(b"\x89PNG"), "no PNG")
     at, data = 8, b""
     while at < len(png):
@@ -96,15 +96,16 @@ def depth_of(png):
         if kind == b"IDAT":
             data += png[at + 8 : at + 8 + length]
         at += 12 + length
-    raw, stride = zlib.decompress(data), WIDTH * 2
+    wide = png[24] // 8
+    raw, stride = zlib.decompress(data), WIDTH * wide
     need(len(raw) == HEIGHT * (stride + 1), "another size")
     above, out = bytearray(stride), bytearray()
     for row in range(HEIGHT):
         begin = row * (stride + 1)
         kind, line = raw[begin], bytearray(raw[begin + 1 : begin + 1 + stride])
         for i in range(stride if kind else 0):
-            left = line[i - 2] if i >= 2 else 0
-            corner = above[i - 2] if i >= 2 else 0
+            left = line[i - wide] if i >= wide else 0
+            corner = above[i - wide] if i >= wide else 0
             if kind == 1:
                 add = left
             elif kind == 2:
@@ -118,7 +119,7 @@ def depth_of(png):
             line[i] = (line[i] + add) & 255
         out += line
         above = line
-    pixels = array.array("H", bytes(out))
+    pixels = array.array("BH"[wide - 1], bytes(out))
     pixels.byteswap()
     return pixels
 
@@ -131,7 +132,7 @@ def truths():
         if truth.exists():
             found.append(array.array("f", truth.read_bytes()))
     if not found and PICTURES.is_dir():
-        found = [depth_of(picture.read_bytes()) for picture in sorted(PICTURES.glob("*.png"))]
+        found = [pixels_of(picture.read_bytes()) for picture in sorted(PICTURES.glob("*.png"))]
     return found
 
 
@@ -142,18 +143,23 @@ def errors(depth, truth):
     return [depth[i] - truth[i] for i in both], len(both) / max(1, len(wanted))
 
 
+def one_frame(frame):
+    """A folder for a sensor that sees nothing else."""
+    alone = LAB / "alone"
+    shutil.rmtree(alone, ignore_errors=True)
+    alone.mkdir()
+    for file in (frame, FRAMES / "p0.bin", FRAMES / "ir_params.json"):
+        (alone / file.name).symlink_to(file.resolve())
+    return alone
+
+
 def pictures(name):
     """What becomes of each frame when the sensor sees nothing else."""
     seen = []
     for frame in sorted(FRAMES.glob("*.depth")):
-        alone = LAB / "alone"
-        shutil.rmtree(alone, ignore_errors=True)
-        alone.mkdir()
-        for file in (frame, FRAMES / "p0.bin", FRAMES / "ir_params.json"):
-            (alone / file.name).symlink_to(file.resolve())
-        with way(name, "alone", alone) as one:
+        with way(name, "alone", one_frame(frame)) as one:
             until("a live picture", lambda: online(one), 30)
-            seen.append(depth_of(get(one, "/depth.png")[2]))
+            seen.append(pixels_of(get(one, "/depth.png")[2]))
     return seen
 
 
@@ -219,6 +225,24 @@ def behaviour():
                 now = state(one)["sensor"]
                 need(now["reopened"] == 1 and now["usb"]["resets"] >= 2, f"{now}")
                 need(lost < 8, f"{lost:.1f} s until the placeholder")
+    with step("infrared: the native driver's picture by raw, within a grey level by cpu; the lens is the sensor's"):
+        alone = one_frame(sorted(FRAMES.glob("*.depth"))[0])
+        seen = {}
+        for name in ("native", "raw", "cpu"):
+            with way(name, "infrared", alone) as one:
+                until("a live picture", lambda: online(one), 30)
+                status, fields, body = get(one, "/ir.png")
+                need(status == 200 and fields["X-Depthcast-Online"] == "true", f"{name}: {status} {fields}")
+                config = json.loads(get(one, "/config.json")[2])
+                need(config["infrared"] is True, f"{name}: {config}")
+                seen[name] = pixels_of(body), config["intrinsics"]
+                need(get(one, "/depth.png")[0] == 200, f"{name}: no depth beside infrared")
+        (native, lens), (raw, raw_lens), (cpu, cpu_lens) = seen.values()
+        need(max(native) - min(native) > 50, "a picture of nothing")
+        need(raw == native, "raw frames through the library become another picture")
+        off = [abs(a - b) for a, b in zip(cpu, native)]
+        need(max(off) <= 1, f"cpu is up to {max(off)} levels off, {sum(o > 1 for o in off)} pixels by more than one")
+        need(lens and raw_lens == lens and cpu_lens == lens, f"{lens} {raw_lens} {cpu_lens}")
     with step("no sensor at start: served all the same, and the picture comes when it is plugged in"):
         with server("lf2-late", "raw", faults="unplug@0+5") as one:
             need(not online(one), "a picture without a sensor")
@@ -237,7 +261,7 @@ def behaviour():
 
                 def obeyed():
                     status, _, body = get(one, "/depth.png")
-                    return status == 200 and (min(mm for mm in depth_of(body) if mm) >= 2500) == (least == 2500)
+                    return status == 200 and (min(mm for mm in pixels_of(body) if mm) >= 2500) == (least == 2500)
 
                 until("depths within the new range", obeyed)
                 pages = int(pathlib.Path(f"/proc/{one.process.pid}/statm").read_text().split()[1])
