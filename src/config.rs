@@ -369,8 +369,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// Reads the file that the options name, if any, and decides. The same command can be given again later, to
-    /// learn what the file says by then.
+    /// Reads the file that the options name, if any, and decides.
     ///
     /// # Errors
     /// [`BadConfig`] names what cannot be as it is and says what can.
@@ -380,6 +379,20 @@ impl Config {
             None => FileValues::default(),
         };
         Self::decide(command, file)
+    }
+
+    /// The same once more, to learn what the file says by now.
+    ///
+    /// # Errors
+    /// As [`Config::new`], and if the file is a pipe or a device: what it said is gone, and to take that for an empty file would
+    /// be to forget who may watch, if it does not block.
+    pub fn again(command: &Command) -> Result<Self, BadConfig> {
+        match &command.options().config {
+            Some(path) if path.exists() && !path.is_file() => {
+                Err(BadConfig::File(BadFile::ReadOnce(path.clone())))
+            }
+            _ => Self::new(command),
+        }
     }
 
     /// What a file with the content `text` says. Touches nothing and never panics, whatever the text.

@@ -267,8 +267,8 @@ fn record(options: &Recording) -> Result<(), Failure> {
 }
 
 /// Reads the configuration again and takes over what may change while serving; a bad one changes nothing.
-fn reload(server: &mut Server, config: &mut Config, command: &Command) {
-    let new = match Config::new(command) {
+fn reload(server: &mut Server, config: &mut Config, command: &Command, clock: &Clock) {
+    let new = match Config::again(command) {
         Ok(new) => new,
         Err(e) => {
             for line in e.to_string().lines() {

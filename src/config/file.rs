@@ -149,6 +149,8 @@ pub enum BadFile {
     Unreadable(PathBuf, io::Error),
     /// It is larger than [`CONFIG_FILE_MAX`].
     TooLarge(PathBuf),
+    /// It is no regular file and was read before.
+    ReadOnce(PathBuf),
     /// It was read, and this is wrong with it.
     Problems(Problems),
 }
@@ -166,6 +168,9 @@ impl fmt::Display for BadFile {
                     path.display(),
                     CONFIG_FILE_MAX / 1024
                 )
+            }
+            BadFile::ReadOnce(path) => {
+                write!(f, "{}: no regular file, so it cannot be read again: restart instead", path.display())
             }
             BadFile::Problems(problems) => problems.fmt(f),
         }

@@ -528,6 +528,25 @@ fn what_check_writes_means_the_same() {
     }
 }
 
+#[test]
+fn what_can_be_read_only_once_is_not_taken_for_an_empty_file() {
+    let command = |path: &str| {
+        let cli = Cli::try_parse_from(["depthcast", "run", "--config", path]).expect("good usage");
+        cli.serve().expect("a command with options")
+    };
+    assert!(Config::new(&command("/dev/null")).is_ok(), "at start it may be anything that can be read");
+    let why = Config::again(&command("/dev/null")).expect_err("a device").to_string();
+    assert!(why.starts_with("/dev/null: no regular file") && why.contains("restart"), "{why}");
+    assert!(
+        Config::again(&command("/nowhere/c.toml")).expect_err("no file").to_string().contains("No such file")
+    );
+    let packaged = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/config.toml");
+    assert_eq!(
+        Config::again(&command(packaged)).expect("good"),
+        Config::new(&command(packaged)).expect("good")
+    );
+}
+
 proptest! {
     #[test]
     fn any_good_configuration_survives_being_written(
