@@ -127,7 +127,7 @@ fn run(command: &Command) -> Result<(), Failure> {
     );
     loop {
         match server.run(&clock).map_err(|e| Failure::new(FAILED, format!("the event loop failed: {e}")))? {
-            Stop::Reload => reload(&mut server, &mut config, command),
+            Stop::Reload => reload(&mut server, &mut config, command, &clock),
             Stop::Signal => {
                 log::info!("stopped by a signal");
                 return Ok(());
@@ -285,7 +285,7 @@ fn reload(server: &mut Server, config: &mut Config, command: &Command, clock: &C
     if !at_once.is_empty() {
         log::info!("the configuration was read again, changed: {}", at_once.join(", "));
         log::set_max_level(new.log_level);
-        server.apply(new.settings(), renderer(&new), &new.kinect);
+        server.apply(new.settings(), renderer(&new), &new.kinect, clock.now());
     }
     if !restart.is_empty() {
         log::warn!("changed, but only a restart brings it: {}", restart.join(", "));

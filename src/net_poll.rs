@@ -22,6 +22,9 @@ mod world;
 // What HTTP is answered with.
 mod answers;
 
+// What it is answered with that tells of every connection.
+mod account;
+
 // One connection.
 mod conn;
 
@@ -41,22 +44,20 @@ use std::time::{Duration, Instant};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
-use self::answers::JSON;
 use self::conn::{Conn, Phase, Text};
 use self::rooms::{Rooms, long_text};
 use self::socket::Listener;
 use self::warnings::Warnings;
-use self::world::{Account, Reason, Verdict, World, millis};
+use self::world::{Reason, Verdict, World};
 use crate::access::{Failures, Rules};
 use crate::clock::{Clock, Now};
 use crate::limits::{
     ACCEPT_PAUSE, ACCEPTS_PER_TURN, ANSWER_TIME, CAMERA_TEXT_MAX, GOODBYE, LOBBY, LONG_ANSWERS,
     PLACEHOLDER_EVERY, RESPONSE_HEAD_MAX, SENSOR_STOP, SHORT_ANSWER_MAX, VIEWERS_LIMIT,
 };
-use crate::metrics::exposition::{self, Connected, Process};
-use crate::metrics::{self, Counters, Rate, Timings, Viewer};
+use crate::metrics::exposition;
+use crate::metrics::{self, Counters, Rate, Timings};
 use crate::peer::{Network, Peer};
-use crate::proto::http::{self, Status};
 use crate::proto::query::Tag;
 use crate::proto::{Close, pickle};
 use crate::render::Renderer;
@@ -305,14 +306,21 @@ impl Server {
     /// Takes over what may change while serving: everything but `listen` and `viewers_max`, which stay as they were, and
     /// a sensor's queue.
     ///
-    /// Viewers stay connected; the next frame is the first that shows the change.
-    pub fn apply(&mut self, settings: Settings, renderer: Renderer, kinect: &kinect::Settings) {
+    /// Viewers stay connected, but for those who are in no network of `allow` any more; the next frame is the first that
+    /// shows the change.
+    pub fn apply(&mut self, settings: Settings, renderer: Renderer, kinect: &kinect::Settings, now: Now) {
         let listen = std::mem::take(&mut self.world.settings.listen);
         let viewers_max = self.world.settings.viewers_max;
         self.world.settings = Settings { listen, viewers_max, ..settings };
         self.world.renderer.replace(renderer);
         self.world.feed.set(kinect);
         self.world.state += 1;
+        for place in 0..self.entries.len() {
+            let peer = self.entries[place].conn.as_ref().map(|conn| conn.peer);
+            if peer.is_some_and(|peer| !self.may_connect(peer)) {
+                self.close(place, Close::NotAllowed, now);
+            }
+        }
     }
 
     /// Time until something is due at `now`; `None` if only an event can bring work.
@@ -568,8 +576,7 @@ impl Server {
 
     fn admit(&mut self, mut stream: socket::Stream, peer: Peer, now: Now) {
         self.world.counters.accepted += 1;
-        let allow = &self.world.settings.allow;
-        if !allow.is_empty() && !allow.iter().any(|network| network.contains(peer)) {
+        if !self.may_connect(peer) {
             self.world.counters.closed[Close::NotAllowed.number()] += 1;
             self.world.warnings.closed(now.mono, peer, Close::NotAllowed);
             return;
@@ -587,6 +594,11 @@ impl Server {
         log::debug!("{peer}: connected");
         entry.conn = Some(Conn::new(stream, peer, self.world.next_id, now));
         self.world.next_id += 1;
+    }
+
+    fn may_connect(&self, peer: Peer) -> bool {
+        let allow = &self.world.settings.allow;
+        allow.is_empty() || allow.iter().any(|network| network.contains(peer))
     }
 
     /// A place for a connection: a free one, or that of whoever in the lobby has been quiet for longest; if all are being
@@ -625,77 +637,6 @@ impl Server {
             Verdict::Idle | Verdict::Account(_) | Verdict::Shutdown => {}
         }
         verdict
-    }
-
-    /// What tells of every connection is answered from here.
-    fn give_account(&mut self, place: usize, account: Account, now: Now) {
-        let mut connected = Connected::default();
-        for conn in self.entries.iter().filter_map(|e| e.conn.as_ref()) {
-            connected.by_protocol[conn.protocol() as usize] += 1;
-        }
-        let viewers = self.entries.iter().filter_map(|e| e.conn.as_ref().filter(|c| c.is_viewer()));
-        let viewers = viewers.map(|conn| {
-            let watched = now.since(conn.opened).as_secs_f64();
-            Viewer {
-                id: conn.id,
-                protocol: conn.protocol().name(),
-                sent: conn.sent,
-                skipped: conn.skipped,
-                options: conn.options(),
-                age_ms: conn.shown.map(|(_, at)| millis(now.mono.saturating_sub(at))),
-                fps: if watched > 0.0 { conn.sent as f64 / watched } else { 0.0 },
-            }
-        });
-        let world = &mut self.world;
-        world.body.clear();
-        let gone = world.feed.gone(now);
-        let state = metrics::State {
-            instance: world.settings.instance,
-            camera: world.renderer.camera(),
-            source: world.feed.kind(),
-            sensor: world.feed.word(now),
-            reason: if let Some(error) = &gone { error } else { &"" },
-            online: gone.is_none() && world.frame.is_some(),
-            desired_fps: world.feed.fps(),
-            captured_fps: world.fps,
-            seq: world.feed.seq(),
-            age_ms: world.age_ms(now),
-            min_mm: world.renderer.range().min_mm(),
-            max_mm: world.renderer.range().max_mm(),
-            uptime: now.since(world.started),
-            reopened: world.feed.reopened(),
-            report: world.feed.report(),
-            viewers_max: world.settings.viewers_max,
-            counters: &world.counters,
-            jpeg_quality: world.renderer.jpeg().quality,
-            made: world.renderer.made(),
-        };
-        // The room is the documented bounds; were it not, the client would get what fitted.
-        let (whole, content_type) = match account {
-            Account::State => (metrics::write_state(&mut world.body, &state, viewers), JSON),
-            Account::Metrics => {
-                let usage = service::usage();
-                let process = Process {
-                    cpu_s: usage.cpu.as_secs_f64(),
-                    virtual_bytes: usage.virtual_bytes,
-                    resident_bytes: usage.resident_bytes,
-                    // Counted back from now: the clock may have been set since the start.
-                    start_s: now.wall_us as f64 / 1e6 - now.since(world.started).as_secs_f64(),
-                };
-                let timings = &world.timings;
-                let whole = exposition::write_metrics(&mut world.body, &state, timings, connected, process);
-                (whole, exposition::CONTENT_TYPE)
-            }
-        };
-        debug_assert!(whole.is_ok(), "state_bound or exposition::BOUND is too small");
-        let Entry { conn: Some(conn), text, .. } = &mut self.entries[place] else {
-            return;
-        };
-        if let Phase::Http(machine) = &conn.phase
-            && let http::Next::Respond(request) = machine.next()
-        {
-            world.answer_body(conn, text, request, Status::Ok, content_type);
-        }
     }
 
     fn expire(&mut self, now: Now) {

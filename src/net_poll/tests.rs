@@ -745,7 +745,7 @@ fn a_changed_configuration_shows_on_the_next_frame_and_nobody_is_dropped() {
     let range = Range::new(500, 4500).expect("not empty");
     let renderer = Renderer::new(range, camera, LocalClock::utc(), View::new(&Spec::default()));
     let settings = Settings { viewers_max: 1, listen: Vec::new(), ..rig.server.world.settings.clone() };
-    rig.server.apply(settings, renderer, &kinect::Settings::default());
+    rig.server.apply(settings, renderer, &kinect::Settings::default(), rig.now);
     rig.pass(Duration::from_millis(100));
     viewer.write_all(b"0").expect("written");
     assert!(text_of(&rig.message(&mut viewer)).contains("-Name: ramp\n"));
@@ -1037,7 +1037,7 @@ fn what_viewers_need_to_know_is_json_whatever_the_camera_is_called() {
     let camera = Camera { uid: name.clone(), name: name.clone(), kind: name.clone(), location: name.clone() };
     let renderer = Renderer::new(Range::PYTHON, camera, LocalClock::utc(), View::new(&Spec::default()));
     let settings = rig.server.world.settings.clone();
-    rig.server.apply(settings, renderer, &kinect::Settings::default());
+    rig.server.apply(settings, renderer, &kinect::Settings::default(), rig.now);
     let answer = rig.response("GET /config.json HTTP/1.0\r\n\r\n");
     let (_, body) = answer.split_once("\r\n\r\n").expect("a head");
     let config: serde_json::Value = serde_json::from_str(body).expect("JSON");

@@ -96,6 +96,29 @@ fn a_crowd_at_one_address_does_not_keep_another_waiting() {
 }
 
 #[test]
+fn who_may_not_watch_any_more_is_sent_away_with_the_reload() {
+    let path = std::env::temp_dir().join(format!("depthcast-allow-{}", std::process::id()));
+    let mut rig = Rig::with(10, "", |s| s.listen.push(Address::Unix(path.clone())));
+    let mut viewers = [rig.say(b"0"), rig.say(b"GET /stream HTTP/1.1\r\n\r\n")];
+    let mut idle = rig.say(b"GET /healthz HTTP/1.1\r\n\r\n");
+    let mut local = UnixStream::connect(&path).expect("connected");
+    local.write_all(b"0").expect("written");
+    for stream in viewers.iter_mut().chain([&mut idle]) {
+        assert!(is_open(&mut rig, stream));
+    }
+    rig.settle();
+    assert_eq!((rig.connections(), rig.server.world.viewers), (4, 3));
+    let allow = vec![Network::Unix, "10.0.0.0/8".parse().expect("a network")];
+    let settings = Settings { allow, ..rig.server.world.settings.clone() };
+    let renderer =
+        Renderer::new(Range::PYTHON, Camera::default(), LocalClock::utc(), View::new(&Spec::default()));
+    rig.server.apply(settings, renderer, &kinect::Settings::default(), rig.now);
+    assert_eq!((rig.connections(), rig.server.world.viewers), (1, 1));
+    assert_eq!(rig.closed(Close::NotAllowed), 3);
+    assert!(viewers.iter_mut().chain([&mut idle]).all(|stream| !is_open(&mut rig, stream)));
+}
+
+#[test]
 fn who_comes_while_the_server_stops_is_refused_at_once() {
     let mut rig = Rig::new(1, "");
     rig.server.leave(&Clock::start()).expect("left");
