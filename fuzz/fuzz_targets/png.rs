@@ -23,6 +23,7 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let mut out = vec![0; depth_bound(width, height)];
     let length = encoder.depth(&depth, "", &mut out);
     let back = decoded(&out[..length]);
+    assert!(inflated(&out[..length], 2 * width) == back);
     assert!(back.chunks_exact(2).map(|b| u16::from_be_bytes([b[0], b[1]])).eq(depth));
 });
 
@@ -35,7 +36,7 @@ fn decoded(png: &[u8]) -> Vec<u8> {
     pixels
 }
 
-/// The image data by hand: one IDAT, inflated by the second inflater, every row "Up".
+/// The image data by hand: one IDAT, inflated by the second inflater, every row "Up"; rows of `width` bytes.
 fn inflated(png: &[u8], width: usize) -> Vec<u8> {
     let at = png.windows(4).position(|w| w == b"IDAT").expect("image data");
     let length = u32::from_be_bytes(png[at - 4..at].try_into().expect("four bytes")) as usize;
