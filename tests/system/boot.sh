@@ -33,8 +33,8 @@ mkdir -p "$LAB/root/etc/systemd/system/depthcast.service.d"
 printf '[Service]\nExecStart=\nExecStart=/usr/bin/depthcast run --source demo --config /etc/depthcast/config.toml $FAULT\n' \
     >"$LAB/root/etc/systemd/system/depthcast.service.d/demo.conf"
 ln -sf /lib/systemd/system/multi-user.target "$LAB/root/etc/systemd/system/default.target"
-cp tests/system/boot_guest.sh "$LAB/root/guest.sh"
-cp tests/system/boot_readonly_guest.sh "$LAB/root/readonly.sh"
+cat tests/system/{checks,boot_guest}.sh >"$LAB/root/guest.sh"
+cat tests/system/{checks,boot_readonly_guest}.sh >"$LAB/root/readonly.sh"
 CHECKS=$(cat tests/system/boot_guest.sh tests/system/boot_readonly_guest.sh | grep -c "^ *check '")
 : >"$OUT/boot-guest.txt"
 

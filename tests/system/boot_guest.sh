@@ -1,18 +1,4 @@
-# What boot.sh runs in the booted container: prints PASS or FAIL for each check, and what it saw as NOTE.
-check() {
-    local name=$1
-    shift
-    if "$@" >/dev/null 2>&1; then echo "PASS $name"; else echo "FAIL $name"; bad=1; fi
-}
-until_ok() {
-    local tries=$(($1 * 5))
-    shift
-    until "$@" >/dev/null 2>&1; do
-        tries=$((tries - 1))
-        [ "$tries" -gt 0 ] || return 1
-        sleep 0.2
-    done
-}
+# What boot.sh runs in the booted container, behind checks.sh: PASS or FAIL for each check, and what it saw as NOTE.
 show() { systemctl show depthcast.service -p "$1" --value; }
 active() { [ "$(show ActiveState)/$(show SubState)" = active/running ]; }
 pid() { show MainPID; }
@@ -157,4 +143,4 @@ ip link set lo up
 ip -6 addr add 2001:db8::1/128 dev lo nodad
 check 'another address, IPv6 only, after the interface was down' until_ok 5 curl -fsS --max-time 5 'http://[2001:db8::1]:8080/healthz'
 check 'TERM: stopped with 0' eval 'systemctl stop depthcast.service && [ "$(show ExecMainStatus)/$(show Result)" = 0/success ]'
-[ -z "$bad" ] || { journalctl -u depthcast.service --no-pager | tail -n 80; systemctl status depthcast.service --no-pager; }
+[ "$failed" = 0 ] || { journalctl -u depthcast.service --no-pager | tail -n 80; systemctl status depthcast.service --no-pager; }

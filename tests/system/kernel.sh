@@ -94,7 +94,7 @@ sensor "$OUT/kernel-sensor.txt" --frames "${DEPTHCAST_KERNEL_FRAMES:-demo}" \
 
 cp "$BUILT/examples/capture" "$LAB/payload/test/capture"
 strip "$LAB/payload/test/capture" 2>/dev/null || true
-cp tests/system/kernel_guest.sh "$LAB/payload/test/guest.sh"
+cat tests/system/{checks,kernel_guest}.sh >"$LAB/payload/test/guest.sh"
 printf 'PORT=%s\nFRAMES=%s\n' "$PORT" "$(find "$LAB/payload/test/input" -name '*.depth' | wc -l)" \
     >"$LAB/payload/test/parameters"
 archive "$LAB/payload" "$LAB/payload.cpio.gz"

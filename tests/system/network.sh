@@ -4,6 +4,7 @@
 #
 # Needs root, and a kernel with veth; SKIPPED where they are not.
 . "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/checks.sh"
 [ "$(id -u)" = 0 ] || { say 'SKIPPED: this test wants root' && exit 0; }
 need ip iproute2
 need curl curl
@@ -11,7 +12,7 @@ need curl curl
 
 BOX=depthcast-box-$$ LAN=depthcast-lan-$$ LOG=$OUT/network.log
 STALL=5
-passed=0 failed=0
+trouble() { tail -n 5 "$LOG"; }
 box() { ip netns exec "$BOX" "$@"; }
 lan() { ip netns exec "$LAN" "$@"; }
 SERVER='' VIEWER=''
@@ -21,24 +22,6 @@ tidy() {
     ip netns del "$LAN" 2>/dev/null || true
 }
 trap tidy EXIT
-check() {
-    local name=$1
-    shift
-    if "$@" >/dev/null 2>&1; then
-        passed=$((passed + 1)) && say "PASS $name"
-    else
-        failed=$((failed + 1)) && say "FAIL $name" && tail -n 5 "$LOG"
-    fi
-}
-until_ok() {
-    local tries=$(($1 * 5))
-    shift
-    until "$@" >/dev/null 2>&1; do
-        tries=$((tries - 1))
-        [ "$tries" -gt 0 ] || return 1
-        sleep 0.2
-    done
-}
 served() { lan curl -gfsS --max-time 3 -o /dev/null "http://$1:8080/snapshot.png"; }
 descriptors() { find "/proc/$SERVER/fd" -mindepth 1 | wc -l; }
 lost_nothing() { [ "$(descriptors)" -le "$BASE" ]; }

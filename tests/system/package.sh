@@ -6,6 +6,7 @@
 # Run by hand: an hour with everything built anew, minutes with CARGO_TARGET_DIR kept. Needs root, a Debian of amd64, and
 # registers qemu with the kernel (binfmt_misc) for as long as it runs. DEPTHCAST_PACKAGE_PARTS chooses: "build again root busybox".
 . "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/checks.sh"
 cd "$ROOT"
 
 PARTS=${DEPTHCAST_PACKAGE_PARTS:-build again root busybox}
@@ -13,21 +14,13 @@ LAB=$OUT/package
 # The oldest that the mirror still has: 2.31.
 OLD=bullseye
 MIRROR=$(sed -n 's/^URIs: *\([^ ]*\).*/\1/p' /etc/apt/sources.list.d/*.sources 2>/dev/null | head -n 1)
-passed=0 failed=0
+CHECK_LOG=$LAB/check.txt
 mkdir -p "$LAB"
 [ "$(id -u)" = 0 ] || die 'this test wants root'
 [ "$(dpkg --print-architecture)" = amd64 ] || die 'this test wants amd64'
 
+trouble() { tail -n 20 "$CHECK_LOG"; }
 part() { [[ " $PARTS " == *" $1 "* ]]; }
-check() {
-    local name=$1
-    shift
-    if "$@" >"$LAB/check.txt" 2>&1; then
-        passed=$((passed + 1)) && say "PASS $name"
-    else
-        failed=$((failed + 1)) && say "FAIL $name" && tail -n 20 "$LAB/check.txt"
-    fi
-}
 quiet() { local text; text=$("$@" 2>&1 | grep -v 'running with root privileges'); [ -z "$text" ] || { echo "$text"; return 1; }; }
 
 # The compiler for arm64 is that of arm.sh.

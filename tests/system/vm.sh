@@ -53,7 +53,7 @@ load_order "${MODULES[@]}" virtio_net vhci-hcd | while read -r path; do
 done
 cp "$LAB"/full/lib/modules/"$VERSION"/modules.{builtin,order} "$LAB/root/lib/modules/$VERSION"
 chroot "$LAB/root" depmod "$VERSION"
-cp tests/system/vm_guest.sh "$LAB/root/guest.sh"
+cat tests/system/{checks,vm_guest}.sh >"$LAB/root/guest.sh"
 printf 'PORT=%s\n' "$PORT" >"$LAB/root/parameters"
 cat >"$LAB/root/etc/systemd/system/guest.service" <<'UNIT'
 [Unit]

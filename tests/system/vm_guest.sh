@@ -1,19 +1,6 @@
-# What vm.sh runs inside the virtual machine: prints PASS or FAIL and a name for each check, NOTE for a figure, and ORDER for
-# what vm.sh shall tell the simulated sensor.
+# What vm.sh runs inside the virtual machine, behind checks.sh: PASS or FAIL and a name for each check, NOTE for a figure,
+# and ORDER for what vm.sh shall tell the simulated sensor.
 . /parameters # PORT
-check() {
-    local name=$1
-    shift
-    if "$@" >/dev/null 2>&1; then echo "PASS $name"; else echo "FAIL $name"; failed=1; fi
-}
-until_ok() {
-    local end=$((SECONDS + $1))
-    shift
-    until "$@" >/dev/null 2>&1; do
-        [ "$SECONDS" -lt "$end" ] || return 1
-        sleep 0.5
-    done
-}
 show() { systemctl show depthcast.service -p "$1" --value; }
 active() { [ "$(show ActiveState)/$(show SubState)" = active/running ]; }
 ready() { curl -fsS --max-time 10 http://127.0.0.1:8080/readyz; }
@@ -38,7 +25,7 @@ echo "NOTE $(systemctl --version | head -n 1), kernel $(uname -r), $(systemctl i
 echo "NOTE $(show StatusText)"
 old=$(pid)
 check 'attached' until_ok 60 attach
-[ -z "$failed" ] || { attach; ip addr; lsmod; }
+[ "$failed" = 0 ] || { attach; ip addr; lsmod; }
 check 'the kernel has the sensor' until_ok 30 sensor
 check 'udev gives its node to the group depthcast' until_ok 20 eval '[ "$(stat -c %G:%a "$(node)")" = depthcast:660 ]'
 check 'and forbids it to sleep' [ "$(cat "$(sensor)/power/control")" = on ]
@@ -74,5 +61,5 @@ systemctl stop depthcast.service depthcast.socket
 setpriv --reuid=depthcast --regid=depthcast --clear-groups depthcast probe --report --seconds 5 >/tmp/report.md
 sed 's/^/NOTE /' /tmp/report.md
 check 'probe --report as that user knows the sensor' grep -q "^| sensor's serial number | [0-9]" /tmp/report.md
-[ -z "$failed" ] || { journalctl -u depthcast.service --no-pager | tail -n 60; dmesg | tail -n 30; }
+[ "$failed" = 0 ] || { journalctl -u depthcast.service --no-pager | tail -n 60; dmesg | tail -n 30; }
 echo GUEST-END
