@@ -30,11 +30,9 @@ use crate::view::{self, Flip};
 pub use self::file::{BadFile, FileValues, Problems};
 
 /// What `--version` says, after the name.
-const VERSION: &str = match (LIBFREENECT2, jpeg::TURBO) {
-    (Some(_), false) => concat!(env!("CARGO_PKG_VERSION"), " (with libfreenect2)"),
-    (None, false) => concat!(env!("CARGO_PKG_VERSION"), " (without libfreenect2)"),
-    (Some(_), true) => concat!(env!("CARGO_PKG_VERSION"), " (with libfreenect2, turbojpeg)"),
-    (None, true) => concat!(env!("CARGO_PKG_VERSION"), " (without libfreenect2, with turbojpeg)"),
+const VERSION: &str = match LIBFREENECT2 {
+    Some(_) => concat!(env!("CARGO_PKG_VERSION"), " (with libfreenect2)"),
+    None => concat!(env!("CARGO_PKG_VERSION"), " (without libfreenect2)"),
 };
 
 /// The command line.

@@ -133,7 +133,7 @@ impl Renderer {
 
     /// Makes `form` of what the slot holds, and what it is made of, unless that is there already.
     ///
-    /// `fps` is the frame rate that the text block states. Allocates for JPEG, [`jpeg::ALLOCATIONS`] times; else never.
+    /// `fps` is the frame rate that the text block states. Never allocates.
     ///
     /// # Panics
     /// If the depth of a placeholder is wanted: it has none, and the caller answers that without a picture. The same of

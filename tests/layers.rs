@@ -104,6 +104,7 @@ const DOORS: &[&str] = &[
     "src/colormap/avx2.rs",
     "src/encode/deflate/avx2.rs",
     "src/encode/escape/avx2.rs",
+    "src/encode/jpeg/avx2.rs",
     "src/encode/png/avx2.rs",
     "src/net_poll/kernel.rs",
     "src/source/libfreenect2.rs",

@@ -23,11 +23,14 @@ RANGES = (1500, 4500, 8000)
 PAIRS = (
     ("depth_to_png", "depth to PNG", ("scale", "colour", "png")),
     ("depth_to_protocol0", "depth to pickled message", ("scale", "colour", "png", "pickle")),
+    ("depth_to_jpeg", "depth to JPEG", ("scale", "colour", "jpeg")),
 )
+# The server's default.
+JPEG = (cv2.IMWRITE_JPEG_QUALITY, 80, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420)
 
 
 def stages(depth, range_mm):
-    """One frame through the Python server's stages: seconds of each, bytes of the PNG and of the pickle."""
+    """One frame through the Python server's stages, and to JPEG: seconds of each, bytes of PNG, pickle and JPEG."""
     marks = [time.process_time()]
     grey = cv2.convertScaleAbs(depth, alpha=255 / range_mm)
     marks.append(time.process_time())
@@ -37,10 +40,12 @@ def stages(depth, range_mm):
     marks.append(time.process_time())
     message = pickle.dumps(png.reshape(-1), 0)
     marks.append(time.process_time())
-    if not done:
+    done_too, jpeg = cv2.imencode(".jpg", colour, JPEG)
+    marks.append(time.process_time())
+    if not (done and done_too):
         sys.exit("imencode failed")
-    times = {name: marks[n + 1] - marks[n] for n, name in enumerate(("scale", "colour", "png", "pickle"))}
-    return times, png.size, len(message)
+    times = {name: marks[n + 1] - marks[n] for n, name in enumerate(("scale", "colour", "png", "pickle", "jpeg"))}
+    return times, png.size, len(message), jpeg.size
 
 
 def ours(command, folder):
@@ -81,7 +86,7 @@ def main(folder, rounds, *command):
     for n in range(int(rounds)):
         for range_mm in RANGES:
             for depth in frames:
-                took, png, message = stages(depth, range_mm)
+                took, png, message, jpeg = stages(depth, range_mm)
                 for stage, _, parts in PAIRS:
                     times.setdefault((range_mm, stage), []).append(sum(took[part] for part in parts))
                 for part, seconds in took.items():
@@ -89,6 +94,7 @@ def main(folder, rounds, *command):
                 sizes.setdefault((range_mm, "depth_to_png"), []).append(png)
                 # The message has a header of 284 bytes in front, the same on both sides.
                 sizes.setdefault((range_mm, "depth_to_protocol0"), []).append(message + 284)
+                sizes.setdefault((range_mm, "depth_to_jpeg"), []).append(jpeg)
         mine.append(ours(command, folder))
         print(f"round {n + 1} of {rounds} done", file=sys.stderr, flush=True)
 
@@ -105,9 +111,10 @@ def main(folder, rounds, *command):
             print(f"| {range_mm} | {words} | {peer_us:.0f} | {our_us:.0f} | 1/{peer_us / our_us:.1f} | "
                   f"{peer_bytes:.0f} | {our_bytes} | {our_bytes / peer_bytes:.2f} |")
     print("\nOpenCV and Python by stage, median µs:\n")
-    print("| range mm | convertScaleAbs | applyColorMap | imencode | pickle.dumps |\n| ---: | ---: | ---: | ---: | ---: |")
+    print("| range mm | convertScaleAbs | applyColorMap | imencode .png | pickle.dumps | imencode .jpg |")
+    print("| ---: | ---: | ---: | ---: | ---: | ---: |")
     for range_mm in RANGES:
-        row = (f"{statistics.median(times[range_mm, part]) * 1e6:.0f}" for part in ("scale", "colour", "png", "pickle"))
+        row = (f"{statistics.median(times[range_mm, part]) * 1e6:.0f}" for part in ("scale", "colour", "png", "pickle", "jpeg"))
         print(f"| {range_mm} | {' | '.join(row)} |")
 
 
