@@ -3,7 +3,7 @@
 //! The bytes are those of libjpeg with its accurate transform at the same settings, but for the comment
 //! (`tests/system/jpeg.sh`): so is the loss. It takes less time because a picture of depth is an index image under a palette:
 //! colours are converted once for each index, units of one index are neither transformed nor searched, and all others are
-//! transformed sixteen at a time ([`dct`]). Nothing allocates.
+//! transformed sixteen at a time (`jpeg/dct.rs`). Nothing allocates. docs/encoding.md has the figures.
 
 // Pixels to samples.
 mod units;

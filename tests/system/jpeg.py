@@ -15,12 +15,10 @@ from png import SHAPE, get, made_up
 # Quality, subsampling, and the far end of the range.
 SETTINGS = (
     (80, "4:2:0", 1500),
-    (80, "4:2:0", 4500),
-    (1, "4:2:0", 1500),
+    (1, "4:2:0", 4500),
     (50, "4:2:2", 8000),
     (95, "4:2:2", 1500),
-    (80, "4:4:4", 4500),
-    (100, "4:4:4", 1500),
+    (100, "4:4:4", 4500),
     (100, "4:2:0", 8000),
 )
 FACTORS = {
@@ -50,27 +48,26 @@ def decoded(jpeg, painted):
     return cv2.PSNR(painted, ours)
 
 
-def quiet(command, files):
+def quiet(*command):
     """Runs a decoder that must not say a word."""
     run = subprocess.run(command, capture_output=True, text=True)
     need(run.returncode == 0 and not run.stderr.strip(), f"{command[0]}: {run.stderr[:500]}")
-    return len(files)
 
 
 def by_programs(folder):
-    """ffmpeg and djpeg read all files of a folder."""
+    """ffmpeg reads all files of a folder, djpeg some."""
     files = sorted(folder.glob("*.jpg"))
     joined = folder / "all.mjpeg"
     joined.write_bytes(b"".join(path.read_bytes() for path in files))
     ffmpeg = ["ffmpeg", "-v", "warning", "-xerror", "-err_detect", "explode", "-f", "mjpeg", "-i", str(joined)]
     raw = folder / "all.raw"
     # No conversion: its own warnings about ranges of colour are not about the files.
-    quiet([*ffmpeg, "-f", "rawvideo", "-fps_mode", "passthrough", "-y", str(raw)], files)
+    quiet(*ffmpeg, "-f", "rawvideo", "-fps_mode", "passthrough", "-y", str(raw))
     samples = {"4:2:0": 3 / 2, "4:2:2": 2, "4:4:4": 3}[folder.name.split("-")[1]]
     need(raw.stat().st_size == len(files) * SHAPE[0] * SHAPE[1] * samples, f"ffmpeg: {raw.stat().st_size} bytes")
     raw.unlink()
-    for path in files:
-        quiet(["djpeg", "-strict", "-outfile", "/dev/null", str(path)], [path])
+    for path in files[::5]:
+        quiet("djpeg", "-strict", "-outfile", "/dev/null", str(path))
 
 
 def psnr_of_all(folder, source, frames, quality, subsampling, max_mm):
