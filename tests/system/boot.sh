@@ -4,6 +4,7 @@
 #
 # Run by hand: a minute, and three for the root that is made once below target/system/boot. Needs root and a package:
 # DEPTHCAST_DEB, or what deploy/package makes. There is no USB and there are no udev events in a container.
+# Another systemd: DEPTHCAST_BOOT_LAB names a folder with a root that has it in `clean`, and an empty file `complete`.
 . "$(dirname "$0")/lib.sh"
 cd "$ROOT"
 
