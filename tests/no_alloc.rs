@@ -13,6 +13,7 @@ use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -84,6 +85,12 @@ fn counted() -> u64 {
     std::env::var("DEPTHCAST_FRAMES").ok().and_then(|text| text.parse().ok()).unwrap_or(300)
 }
 
+/// What one test allocates would be counted in the other.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 static STOP: AtomicBool = AtomicBool::new(false);
 
 #[test]
@@ -91,6 +98,7 @@ fn three_hundred_frames_without_an_allocation() {
     if let Some(root) = std::env::var_os(ROOT) {
         return serve(pickle::Form::Compact, |now| kinect(Path::new(&root), now));
     }
+    let _alone = alone();
     thread::spawn(every_form).join().expect("no form allocates");
     for form in [pickle::Form::Protocol0, pickle::Form::Compact] {
         STOP.store(false, Ordering::Relaxed);
@@ -125,19 +133,17 @@ fn every_form() {
     assert_eq!((made.depth_png, made.rvl, made.raw), (20, 20, 20));
 }
 
-/// By hand, `cargo test --test no_alloc -- --ignored`, on a machine with time to spare: when frames are late the
-/// placeholder is served in their place, and that is no proof.
-#[test]
-#[ignore = "needs an idle machine"]
-fn the_same_with_a_sensor() {
-    above_the_simulator();
-}
-
 /// Where the simulated sensor pretends to be; set only where there is one.
 const ROOT: &str = "KINECT2_SIM_ROOT";
 
-/// Runs this test again with a sensor.
-fn above_the_simulator() {
+/// Runs the test above again with a sensor.
+#[test]
+#[cfg_attr(
+    target_arch = "aarch64",
+    ignore = "in place of a board there is an emulator, which is no place for a sensor"
+)]
+fn the_same_with_a_sensor() {
+    let _alone = alone();
     let this = std::env::current_exe().expect("a path");
     let library = this.with_file_name("libkinect2_sim_usbfs.so");
     assert!(library.exists(), "{} is built with this test", library.display());
@@ -223,15 +229,16 @@ fn serve(form: pickle::Form, source: impl FnOnce(Now) -> Source) {
     let mut buffer = vec![0; 1 << 16];
     let counted = counted();
     frames(&mut viewer, &mut buffer, counted);
-    let before = COUNT.load(Ordering::Relaxed);
-    frames(&mut viewer, &mut buffer, counted);
-    let after = COUNT.load(Ordering::Relaxed);
+    let allocated = while_frames_come(address, || {
+        let before = COUNT.load(Ordering::Relaxed);
+        frames(&mut viewer, &mut buffer, counted);
+        COUNT.load(Ordering::Relaxed) - before
+    });
 
     STOP.store(true, Ordering::Relaxed);
     for other in others {
         assert!(other.join().expect("a viewer failed") > 20, "a viewer saw next to nothing");
     }
-    assert!(number(address, "captured") >= 2 * counted, "placeholders were counted");
     let jpegs = number(address, "jpeg");
     assert!(jpegs > counted / 5, "{jpegs} JPEGs are no proof");
     viewer.write_all(b"2").expect("written");
@@ -239,7 +246,22 @@ fn serve(form: pickle::Form, source: impl FnOnce(Now) -> Source) {
     let mut message = [0; 64];
     assert!(manager.recv(&mut message).is_ok_and(|n| message.starts_with(b"READY=1") && n == 7));
     std::fs::remove_file(&path).expect("removed");
-    assert_eq!(after - before, 0, "allocations in {counted} frames of {form:?}");
+    assert_eq!(allocated, 0, "allocations in {counted} frames of {form:?}");
+}
+
+/// Measures while frames come all the time, again if they did not: on a crowded machine a sensor may be without a frame for
+/// so long that it is opened anew, which allocates, and may.
+fn while_frames_come<T>(address: SocketAddr, mut measure: impl FnMut() -> T) -> T {
+    const TRIES: usize = 20;
+    let interruptions = || ["placeholders", "lost", "reopened"].map(|name| number(address, name));
+    for _ in 0..TRIES {
+        let before = interruptions();
+        let measured = measure();
+        if interruptions() == before {
+            return measured;
+        }
+    }
+    panic!("frames stopped coming in each of {TRIES} tries");
 }
 
 fn connect(address: SocketAddr) -> TcpStream {
