@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use kinect2::depth::{FRAME_BYTES, Intrinsics, Tables};
 use kinect2_sim::depth::{Model, Scene, made_up_p0, p0_reply};
+use kinect2_sim::recording::{Recording, format_lens, read_sensor};
 
 use crate::encode::png;
 use crate::source::demo::INTRINSICS;
@@ -32,7 +33,7 @@ pub fn convert(from: &Path, to: &Path, sensor: Option<&Path>) -> Result<usize, E
     if there.next().is_some() {
         return Err(Error::NotEmpty(to.into()));
     }
-    if Raw::is_raw(from) { to_pictures(from, to) } else { to_raw(from, to, sensor) }
+    if Recording::is_one(from) { to_pictures(from, to) } else { to_raw(from, to, sensor) }
 }
 
 fn to_pictures(from: &Path, to: &Path) -> Result<usize, Error> {
@@ -53,7 +54,7 @@ fn to_pictures(from: &Path, to: &Path) -> Result<usize, Error> {
 fn to_raw(from: &Path, to: &Path, sensor: Option<&Path>) -> Result<usize, Error> {
     let recording = Replay::open(from).map_err(Error::Replay)?;
     let (reply, lens) = match sensor {
-        Some(folder) => raw::read_sensor(folder).map_err(Error::Raw)?,
+        Some(folder) => read_sensor(folder).map_err(|e| Error::Raw(e.into()))?,
         None => {
             let p0 = made_up_p0(0);
             (p0_reply([&p0[0], &p0[1], &p0[2]]), demo_lens())
@@ -63,7 +64,7 @@ fn to_raw(from: &Path, to: &Path, sensor: Option<&Path>) -> Result<usize, Error>
     let mut model = Model::new(&tables);
     let scene = Scene { amplitude_max: AMPLITUDE_MAX, ..Scene::default() };
     write(&to.join("p0.bin"), &reply)?;
-    write(&to.join("ir_params.json"), raw::format_intrinsics(&lens).as_bytes())?;
+    write(&to.join("ir_params.json"), format_lens(&lens).as_bytes())?;
     let mut depth = vec![0; PIXELS];
     let mut frame = vec![0; FRAME_BYTES];
     let mut progress = Progress::new(recording.len());

@@ -187,9 +187,6 @@ pub const RECORD_RESERVE: u64 = 64 << 20;
 /// Time in which the first frame of a recording must come.
 pub const RECORD_START: Duration = Duration::from_secs(20);
 
-/// Bytes of a file with the numbers of a lens.
-pub const RAW_PARAMETERS_MAX: u64 = 64 * 1024;
-
 // What the kernel keeps for a connection.
 
 /// Bytes that may wait unsent in the kernel before a TCP socket stops being writable.

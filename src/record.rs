@@ -25,6 +25,7 @@ use kinect2::depth::FRAME_BYTES;
 use kinect2::driver::{Name, Trouble};
 use kinect2::sensor::{self, Sensor, Turn};
 use kinect2::stream::FrameInfo;
+use kinect2_sim::recording::format_lens;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use nix::sys::statvfs::statvfs;
@@ -35,7 +36,7 @@ use crate::limits::{
     RAW_FRAMES_MAX, RECORD_QUEUE, RECORD_RESERVE, RECORD_START, REPLAY_FRAMES_MAX, SENSOR_STOP,
 };
 use crate::service::{Asked, Signals};
-use crate::source::{Feed, HEIGHT, NOMINAL_FPS, Outcome, PIXELS, Source, WIDTH, fault, raw};
+use crate::source::{Feed, HEIGHT, NOMINAL_FPS, Outcome, PIXELS, Source, WIDTH, fault};
 
 /// When a recording ends by itself.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -341,7 +342,7 @@ impl<'a> Watch<'a> {
                     return Ok(());
                 };
                 writer.write("p0.bin".into(), p0.to_vec());
-                writer.write("ir_params.json".into(), raw::format_intrinsics(&identity.lens).into_bytes());
+                writer.write("ir_params.json".into(), format_lens(&identity.lens).into_bytes());
                 log::info!("recording sensor {}, firmware {}", identity.serial, identity.firmware);
                 self.begun = Some((serial, now));
             }

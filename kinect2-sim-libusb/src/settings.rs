@@ -5,16 +5,17 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::Path;
 
-use kinect2_sim::device::{FolderError, Options};
+use kinect2_sim::device::Options;
 use kinect2_sim::faults::FaultsError;
 use kinect2_sim::host::Pace;
+use kinect2_sim::recording;
 
 use crate::bus::Bus;
 
 /// What is wrong with a variable.
 #[derive(Debug)]
 pub(crate) enum Problem {
-    Frames(FolderError),
+    Frames(recording::Error),
     Faults(FaultsError),
     /// Of this variable, with this value.
     Value(&'static str, OsString),

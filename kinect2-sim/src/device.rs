@@ -31,7 +31,7 @@ use kinect2::protocol::{
 use crate::depth::random;
 use crate::faults::{Faults, Kind, Occurrence};
 use descriptors::{AUDIO_IN, AUDIO_STREAM, INTERRUPT_IN};
-pub use options::{FolderError, Frames, Options};
+pub use options::{Frames, Options};
 use replies::{Block, Page, Pages, UNKNOWN_BYTES};
 
 /// How something ended that did not end well.

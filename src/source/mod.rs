@@ -37,6 +37,7 @@ use std::time::Duration;
 
 use kinect2::depth::Intrinsics;
 use kinect2::driver::Trouble;
+use kinect2_sim::recording::Recording;
 
 use crate::clock::Now;
 
@@ -83,7 +84,7 @@ impl Source {
     /// # Errors
     /// A text that names the bad files and what is wrong with them.
     pub fn open_replay(folder: &Path) -> Result<Self, String> {
-        if raw::Raw::is_raw(folder) {
+        if Recording::is_one(folder) {
             return raw::Raw::open(folder).map(|raw| Source::Raw(Box::new(raw))).map_err(|e| e.to_string());
         }
         replay::Replay::open(folder).map(Source::Replay).map_err(|e| e.to_string())

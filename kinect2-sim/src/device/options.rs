@@ -1,17 +1,13 @@
 //! What sensor to simulate: options, frames, folders.
 
-use std::ffi::OsStr;
-use std::fmt;
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use kinect2::depth::{FRAME_BYTES, HEIGHT, Intrinsics, PIXELS, Tables, WIDTH};
-use kinect2::protocol::PAGE_MAX;
 
 use crate::depth::{Model, Scene, made_up_p0, p0_reply, random};
 use crate::faults::Faults;
+use crate::recording::{self, Recording};
 
 /// Raw frames that are sent in a loop.
 #[derive(Clone, Debug)]
@@ -136,111 +132,26 @@ impl Options {
         }
     }
 
-    /// A sensor that was recorded.
-    ///
-    /// | file | content |
-    /// | --- | --- |
-    /// | `*.depth` | one raw frame each, [`FRAME_BYTES`] long; sent in the order of their names |
-    /// | `p0.bin` | the sensor's reply to the P0 request, as it came |
-    /// | `ir_params.json` | the lens: `fx`, `fy`, `cx`, `cy`, `k1`, `k2`, `p1`, `p2`, `k3` in pixels, one JSON object |
-    ///
-    /// All is read into memory. Its serial number is that of [`Options::demo`].
+    /// A sensor that was [recorded](crate::recording). All is read into memory. Its serial number is that of
+    /// [`Options::demo`].
     ///
     /// # Errors
-    /// [`FolderError`] names the file and what is wrong with it.
-    pub fn folder(folder: &Path) -> Result<Self, FolderError> {
-        let files = list(folder).map_err(|e| FolderError::Read(folder.into(), e))?;
-        if files.is_empty() {
-            return Err(FolderError::Empty(folder.into()));
-        }
-        let lens = folder.join("ir_params.json");
-        let intrinsics = parse_lens(&read(&lens)?).map_err(|why| FolderError::Bad(lens, why))?;
-        let reply = folder.join("p0.bin");
-        let p0 = read(&reply)?;
-        if p0.len() > PAGE_MAX {
-            let why = format!("{} bytes are more than a reply has, {PAGE_MAX}", p0.len());
-            return Err(FolderError::Bad(reply, why));
-        }
-        Tables::from_p0_reply(&p0, &intrinsics).map_err(|e| FolderError::Bad(reply, e.to_string()))?;
-        let mut frames = Vec::with_capacity(files.len());
-        for file in files {
-            let bytes = read(&file)?;
-            if bytes.len() != FRAME_BYTES {
-                let why = format!("{} bytes, but a raw frame has {FRAME_BYTES}", bytes.len());
-                return Err(FolderError::Bad(file, why));
-            }
-            frames.push(bytes.into());
-        }
+    /// They name the file and what is wrong with it.
+    pub fn folder(folder: &Path) -> Result<Self, recording::Error> {
+        let Recording { files, p0, lens, .. } = Recording::open(folder)?;
+        let frames: Result<_, _> =
+            files.iter().map(|file| recording::read_frame(file).map(Arc::from)).collect();
         Ok(Options {
             serial: DEMO_SERIAL.to_owned(),
             seed: 0,
-            frames: Frames::Raw(frames),
+            frames: Frames::Raw(frames?),
             p0,
-            lens: intrinsics,
+            lens,
             faults: Faults::default(),
             mid_frame: true,
             audio: true,
         })
     }
-}
-
-/// Why a folder is no recording.
-#[derive(Debug)]
-pub enum FolderError {
-    /// A file or the folder cannot be read.
-    Read(PathBuf, io::Error),
-    /// There is no `*.depth` in it.
-    Empty(PathBuf),
-    /// A file is not what it should be; the text says why.
-    Bad(PathBuf, String),
-}
-
-impl fmt::Display for FolderError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            FolderError::Read(path, error) => write!(f, "{}: cannot be read: {error}", path.display()),
-            FolderError::Empty(path) => write!(f, "{}: holds no *.depth", path.display()),
-            FolderError::Bad(path, why) => write!(f, "{}: {why}", path.display()),
-        }
-    }
-}
-
-impl std::error::Error for FolderError {}
-
-fn list(folder: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        if path.extension() == Some(OsStr::new("depth")) {
-            files.push(path);
-        }
-    }
-    files.sort();
-    Ok(files)
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, FolderError> {
-    fs::read(path).map_err(|e| FolderError::Read(path.into(), e))
-}
-
-fn parse_lens(text: &[u8]) -> Result<Intrinsics, String> {
-    let value: serde_json::Value =
-        serde_json::from_slice(text).map_err(|e| format!("it is not JSON: {e}"))?;
-    let number = |key: &str| {
-        let found = value.get(key).ok_or_else(|| format!("{key} is missing"))?;
-        Ok::<f32, String>(found.as_f64().ok_or_else(|| format!("{key} is not a number"))? as f32)
-    };
-    Ok(Intrinsics {
-        fx: number("fx")?,
-        fy: number("fy")?,
-        cx: number("cx")?,
-        cy: number("cy")?,
-        k1: number("k1")?,
-        k2: number("k2")?,
-        k3: number("k3")?,
-        p1: number("p1")?,
-        p2: number("p2")?,
-    })
 }
 
 const DEMO_FRAMES: usize = 4;

@@ -318,30 +318,3 @@ fn the_demo_shows_depth_in_four_different_frames() {
     assert_eq!(pictures.len(), 4);
     assert!(Arc::ptr_eq(device.frame_of(1), device.frame_of(5)));
 }
-
-#[test]
-fn a_folder_is_read_and_what_is_wrong_with_it_is_named() {
-    let folder = std::env::temp_dir().join(format!("kinect2-sim-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
-    let error = || Options::folder(&folder).unwrap_err().to_string();
-    assert!(error().contains("holds no *.depth"));
-    let Frames::Raw(frames) = Frames::noise(5, 2);
-    std::fs::write(folder.join("b.depth"), &frames[1]).unwrap();
-    std::fs::write(folder.join("a.depth"), &frames[0]).unwrap();
-    assert!(error().contains("ir_params.json: cannot be read"));
-    std::fs::write(folder.join("ir_params.json"), "{\"fx\": 1}").unwrap();
-    assert!(error().contains("ir_params.json: fy is missing"));
-    let lens =
-        r#"{"fx":365.5,"fy":365.5,"cx":254.5,"cy":205.25,"k1":0.09,"k2":-0.27,"k3":0.09,"p1":0,"p2":0}"#;
-    std::fs::write(folder.join("ir_params.json"), lens).unwrap();
-    std::fs::write(folder.join("p0.bin"), [0; 100]).unwrap();
-    assert!(error().contains("p0.bin: P0 reply: 100 bytes"));
-    let p0 = Options::noise(5, 1).p0;
-    std::fs::write(folder.join("p0.bin"), &p0).unwrap();
-    let options = Options::folder(&folder).unwrap();
-    assert_eq!((options.p0, options.lens.fx), (p0, 365.5));
-    assert_eq!((options.frames.get(0), options.frames.get(3)), (&frames[0], &frames[1]));
-    std::fs::write(folder.join("c.depth"), [0; 10]).unwrap();
-    assert!(error().contains("c.depth: 10 bytes, but a raw frame has 2984960"));
-    std::fs::remove_dir_all(&folder).unwrap();
-}
