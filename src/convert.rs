@@ -9,7 +9,7 @@ use std::fs::{self, File};
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
-use kinect2::depth::{FRAME_BYTES, Intrinsics, Tables};
+use kinect2::depth::{FRAME_BYTES, Tables};
 use kinect2_sim::depth::{Model, Scene, made_up_p0, p0_reply};
 use kinect2_sim::recording::{Recording, format_lens, read_sensor};
 
@@ -57,7 +57,7 @@ fn to_raw(from: &Path, to: &Path, sensor: Option<&Path>) -> Result<usize, Error>
         Some(folder) => read_sensor(folder).map_err(|e| Error::Raw(e.into()))?,
         None => {
             let p0 = made_up_p0(0);
-            (p0_reply([&p0[0], &p0[1], &p0[2]]), demo_lens())
+            (p0_reply([&p0[0], &p0[1], &p0[2]]), INTRINSICS.single())
         }
     };
     let tables = Tables::from_p0_reply(&reply, &lens).map_err(|e| Error::Sensor(e.to_string()))?;
@@ -75,26 +75,6 @@ fn to_raw(from: &Path, to: &Path, sensor: Option<&Path>) -> Result<usize, Error>
         progress.step();
     }
     Ok(recording.len())
-}
-
-/// The lens that the demo looks through.
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "a lens is known to some seven digits: a float holds them"
-)]
-fn demo_lens() -> Intrinsics {
-    let lens = INTRINSICS;
-    Intrinsics {
-        fx: lens.fx as f32,
-        fy: lens.fy as f32,
-        cx: lens.cx as f32,
-        cy: lens.cy as f32,
-        k1: lens.k1 as f32,
-        k2: lens.k2 as f32,
-        k3: lens.k3 as f32,
-        p1: lens.p1 as f32,
-        p2: lens.p2 as f32,
-    }
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {

@@ -123,11 +123,6 @@ impl Machine {
         &self.head
     }
 
-    /// Whether part of a request is here and the rest is awaited.
-    pub fn is_mid_request(&self) -> bool {
-        matches!(self.state, State::Reading) && !self.head.is_empty()
-    }
-
     /// Parses the first head in the buffer, if it is whole.
     fn read(&mut self, rules: &Rules) {
         if !matches!(self.state, State::Reading) {
