@@ -165,6 +165,8 @@ pub struct Notifier {
     next_status: Duration,
     /// The watchdog is not fed, and the log knows.
     starving: bool,
+    /// When to say again that the server is ready, since the service manager had no room for it.
+    unheard: Option<Duration>,
 }
 
 /// What the line says that systemd shows.
@@ -203,8 +205,9 @@ impl Notifier {
     }
 
     /// Viewers are served from now on.
-    pub fn ready(&self) {
-        self.send("READY=1");
+    pub fn ready(&mut self) {
+        // It ends the start or a reload: were it lost, the service manager would stop a server that serves.
+        self.unheard = (!self.send(READY)).then_some(Duration::ZERO);
     }
 
     /// The configuration is being read again; [`Notifier::ready`] ends it.
@@ -224,13 +227,17 @@ impl Notifier {
     /// When [`Notifier::turn`] has something to say.
     pub fn due(&self) -> Option<Duration> {
         self.socket.as_ref()?;
-        Some(self.interval.map_or(self.next_status, |_| self.next.min(self.next_status)))
+        let next = self.interval.map(|_| self.next);
+        [Some(self.next_status), next, self.unheard].into_iter().flatten().min()
     }
 
     /// Feeds the watchdog and refreshes the status line, each when its time has come.
     pub fn turn(&mut self, now: Duration, status: &Status<'_>) {
         if self.socket.is_none() {
             return;
+        }
+        if self.unheard.is_some_and(|again| now >= again) {
+            self.unheard = (!self.send(READY)).then_some(now + HEALTH_EVERY);
         }
         if let Some(interval) = self.interval
             && now >= self.next
@@ -269,13 +276,14 @@ impl Notifier {
         }
     }
 
-    fn send(&self, message: &str) {
-        if let Some(socket) = &self.socket {
-            // A service manager that does not listen is not worth stopping for.
-            let _ = socket.send(message.as_bytes());
-        }
+    /// False if there is no room for the message now. A service manager that does not listen is not worth stopping for.
+    fn send(&self, message: &str) -> bool {
+        let sent = self.socket.as_ref().map(|socket| socket.send(message.as_bytes()));
+        !matches!(sent, Some(Err(e)) if e.kind() == io::ErrorKind::WouldBlock)
     }
 }
+
+const READY: &str = "READY=1";
 
 fn connect(name: &[u8]) -> io::Result<UnixDatagram> {
     let socket = UnixDatagram::unbound()?;
@@ -572,6 +580,20 @@ mod tests {
         let fed = "WATCHDOG=1";
         assert_eq!(heard[..6], ["READY=1", fed, status, fed, fed, status]);
         assert_eq!(heard[7..], ["READY=1", "STOPPING=1"]);
+    }
+
+    #[test]
+    fn to_be_ready_is_said_until_it_is_heard() {
+        let (manager, mut notifier) = Manager::new("busy", None);
+        while notifier.send("STATUS=busy") {}
+        notifier.ready();
+        assert_eq!(notifier.due(), Some(Duration::ZERO));
+        notifier.turn(s(1), &FINE);
+        assert_eq!(notifier.due(), Some(s(1) + HEALTH_EVERY), "it does not spin");
+        assert!(!manager.heard().iter().any(|message| message == READY));
+        notifier.turn(s(2), &FINE);
+        assert_eq!(manager.heard(), [READY]);
+        assert_eq!(notifier.due(), Some(s(1) + STATUS_EVERY));
     }
 
     #[test]
