@@ -490,7 +490,7 @@ impl Server {
         if let Err(e) = self.poll.registry().register(&mut SourceFd(&fd), SENSOR_NODE, Interest::WRITABLE) {
             // Its own deadline wakes the loop now and then; by then it may work.
             self.watched = None;
-            self.world.warnings.system(now.mono, &e);
+            self.world.warnings.sensor(now.mono, &e);
         }
     }
 

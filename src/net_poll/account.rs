@@ -33,6 +33,9 @@ impl Server {
         let world = &mut self.world;
         world.body.clear();
         let gone = world.feed.gone(now);
+        // What was captured, also where the Python protocol still states the rate that is hoped for, or nobody asks any more.
+        let before = if world.frame.is_some() { world.fps } else { 0.0 };
+        let captured_fps = world.rate.mean(now.mono).unwrap_or(before);
         let state = metrics::State {
             instance: world.settings.instance,
             camera: world.renderer.camera(),
@@ -41,7 +44,7 @@ impl Server {
             reason: if let Some(error) = &gone { error } else { &"" },
             online: gone.is_none() && world.frame.is_some(),
             desired_fps: world.feed.fps(),
-            captured_fps: world.fps,
+            captured_fps,
             seq: world.feed.seq(),
             age_ms: world.age_ms(now),
             min_mm: world.renderer.range().min_mm(),

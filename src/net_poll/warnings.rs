@@ -15,6 +15,8 @@ pub(super) enum Warning {
     Closed(Close),
     /// The system has no descriptor or no memory for a connection.
     System,
+    /// The sensor's device cannot be waited for.
+    Sensor,
     /// A viewer of the Python protocol asked the server to stop.
     MayNotStop,
 }
@@ -24,12 +26,13 @@ impl Warning {
         match self {
             Warning::Closed(close) => close.number(),
             Warning::System => Close::WORDS.len(),
-            Warning::MayNotStop => Close::WORDS.len() + 1,
+            Warning::Sensor => Close::WORDS.len() + 1,
+            Warning::MayNotStop => Close::WORDS.len() + 2,
         }
     }
 }
 
-const KINDS: usize = Close::WORDS.len() + 2;
+const KINDS: usize = Close::WORDS.len() + 3;
 
 /// What was said, and what was held back since.
 #[derive(Debug, Default)]
@@ -48,6 +51,14 @@ impl Warnings {
     pub(super) fn system(&mut self, now: Duration, error: &io::Error) {
         if let Some(suppressed) = self.allow(Warning::System, now) {
             log::warn!("cannot take a connection now: {error}{suppressed}");
+        }
+    }
+
+    pub(super) fn sensor(&mut self, now: Duration, error: &io::Error) {
+        if let Some(suppressed) = self.allow(Warning::Sensor, now) {
+            log::warn!(
+                "cannot wait for the sensor's device, which is looked at now and then: {error}{suppressed}"
+            );
         }
     }
 

@@ -127,6 +127,31 @@ fn who_comes_while_the_server_stops_is_refused_at_once() {
 }
 
 #[test]
+fn a_rate_that_is_told_was_measured() {
+    let fps = |rig: &mut Rig| {
+        let answer = rig.response("GET /state HTTP/1.0\r\n\r\n");
+        let (_, body) = answer.split_once("\r\n\r\n").expect("a body");
+        let state: serde_json::Value = serde_json::from_str(body).expect("JSON");
+        state["result"]["source"]["captured_fps"].as_f64().expect("a number")
+    };
+    let bus = Bus::new();
+    let mut rig = Rig::of(bus.feed(START), &Spec::default(), |_| {});
+    assert_eq!(fps(&mut rig), 0.0, "there is no sensor");
+    let mut rig = Rig::new(0, "");
+    rig.pass(Duration::from_secs(6));
+    let mut viewer = rig.say(b"GET /stream?fps=10 HTTP/1.1\r\n\r\n");
+    for _ in 0..60 {
+        rig.hear(&mut viewer, |_| false);
+        rig.pass(Duration::from_millis(100));
+    }
+    let watched = fps(&mut rig);
+    assert!((5.0..15.0).contains(&watched), "{watched}");
+    drop(viewer);
+    rig.pass(Duration::from_secs(6));
+    assert_eq!(fps(&mut rig), 0.0, "nobody asks for frames any more");
+}
+
+#[test]
 fn depth_on_demand_comes_back_with_its_source() {
     let mut rig = Rig::new(0, "vanish@1+1");
     let depth = |rig: &mut Rig| rig.response("GET /depth.rvl HTTP/1.0\r\n\r\n");
