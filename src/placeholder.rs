@@ -66,9 +66,11 @@ fn line(image: &mut [u8], style: Style, (text, tail): (&str, &str)) {
 /// line is broken.
 fn wrap(text: &str, columns: usize) -> (&str, &str) {
     let text = text.trim();
-    let Some((limit, next)) = text.char_indices().nth(columns) else {
+    let Some((limit, next)) = text::beyond(text, columns) else {
         return (text, "");
     };
+    // One character whose spelling is wider than a line has that line to itself.
+    let limit = limit.max(text.chars().next().map_or(0, char::len_utf8));
     let end = if next.is_whitespace() { Some(limit) } else { text[..limit].rfind(char::is_whitespace) };
     let (first, rest) = text.split_at(end.unwrap_or(limit));
     (first.trim_end(), rest.trim_start())
@@ -77,11 +79,11 @@ fn wrap(text: &str, columns: usize) -> (&str, &str) {
 /// `text` as one line of at most `columns` characters, and the ellipsis if something had to go.
 fn cut(text: &str, columns: usize) -> (&str, &'static str) {
     let text = text.trim();
-    if text.char_indices().nth(columns).is_none() {
+    if text::beyond(text, columns).is_none() {
         return (text, "");
     }
     let kept = columns.saturating_sub(ELLIPSIS.len());
-    let end = text.char_indices().nth(kept).map_or(text.len(), |(at, _)| at);
+    let end = text::beyond(text, kept).map_or(text.len(), |(at, _)| at);
     (text[..end].trim_end(), ELLIPSIS)
 }
 
@@ -217,7 +219,8 @@ mod tests {
             let (mut rest, mut joined) = (text.as_str(), String::new());
             while !rest.trim().is_empty() {
                 let (first, others) = wrap(rest, columns);
-                prop_assert!(!first.is_empty() && first.chars().count() <= columns);
+                prop_assert!(!first.is_empty());
+                prop_assert!(text::spell(first).count() <= columns || first.chars().count() == 1);
                 joined.push_str(first);
                 rest = others;
             }

@@ -1,8 +1,15 @@
 //! Text on an 8-bit index image, in a small font of this project's own.
 //!
 //! A glyph is 5 columns by 8 rows (row 6 is the baseline, row 7 holds the descenders) and advances the pen by 6
-//! columns. A picture pixel of the font becomes a square of `scale` by `scale` pixels. Printable ASCII is drawn;
-//! anything else is a box, so that a reader sees that something is missing.
+//! columns. A picture pixel of the font becomes a square of `scale` by `scale` pixels. ASCII and Latin-1 are drawn. Of other
+//! characters some are spelled in these, see [`spell`]: Hangul in Latin letters, letters with other accents without
+//! them. What then remains is a box, so that a reader sees that something is missing.
+
+mod font;
+mod spelling;
+
+use font::{GLYPH_WIDTH, glyph};
+pub use spelling::{beyond, spell};
 
 /// Columns from one character to the next, at scale 1.
 pub const ADVANCE: usize = GLYPH_WIDTH + 1;
@@ -22,7 +29,7 @@ pub fn draw(image: &mut [u8], width: usize, x: usize, y: usize, scale: usize, in
         return;
     }
     let mut pen = x;
-    for c in text.chars() {
+    for c in spell(text) {
         if pen >= width {
             return;
         }
@@ -46,15 +53,8 @@ pub fn centred(image: &mut [u8], width: usize, y: usize, scale: usize, ink: u8, 
 
 /// Columns that `text` takes at `scale`, without the gap after its last character.
 pub fn width(text: &str, scale: usize) -> usize {
-    let columns = text.chars().count().saturating_mul(ADVANCE).saturating_sub(1);
+    let columns = spell(text).count().saturating_mul(ADVANCE).saturating_sub(1);
     columns.saturating_mul(scale)
-}
-
-/// The rows of a character, top first; bit 0 is the leftmost column.
-fn glyph(c: char) -> &'static [u8; GLYPH_HEIGHT] {
-    let printable = matches!(c, ' '..='~');
-    let index = if printable { c as usize - ' ' as usize } else { BOX };
-    &FONT[index]
 }
 
 /// Inks a square, as far as it is inside the image.
@@ -68,100 +68,9 @@ fn square(image: &mut [u8], width: usize, left: usize, top: usize, side: usize, 
     }
 }
 
-const fn parse(art: &[[&str; GLYPH_HEIGHT]; BANDS]) -> [[u8; GLYPH_HEIGHT]; GLYPHS] {
-    let mut font = [[0; GLYPH_HEIGHT]; GLYPHS];
-    let mut at = 0;
-    while at < GLYPHS * GLYPH_HEIGHT * GLYPH_WIDTH {
-        let column = at % GLYPH_WIDTH;
-        let row = at / GLYPH_WIDTH % GLYPH_HEIGHT;
-        let glyph = at / GLYPH_WIDTH / GLYPH_HEIGHT;
-        let line = art[glyph / PER_BAND][row].as_bytes();
-        assert!(line.len() == PER_BAND * ADVANCE - 1, "a row of the drawing has another length");
-        match line[glyph % PER_BAND * ADVANCE + column] {
-            b'#' => font[glyph][row] |= 1 << column,
-            b'.' => {}
-            _ => panic!("the drawing is made of '#' and '.'"),
-        }
-        at += 1;
-    }
-    font
-}
-
-const GLYPH_WIDTH: usize = 5;
-const BANDS: usize = 6;
-const PER_BAND: usize = 16;
-const GLYPHS: usize = BANDS * PER_BAND;
-/// Stands where ASCII has DEL.
-const BOX: usize = GLYPHS - 1;
-
-static FONT: [[u8; GLYPH_HEIGHT]; GLYPHS] = parse(&ART);
-
-/// The font as drawn: six bands of sixteen characters, in ASCII order from the space.
-const ART: [[&str; GLYPH_HEIGHT]; BANDS] = [
-    [
-        "..... ..#.. .#.#. .#.#. ..#.. ##..# .##.. ..#.. ...#. .#... ..... ..... ..... ..... ..... ....#",
-        "..... ..#.. .#.#. .#.#. .#### ##..# #..#. ..#.. ..#.. ..#.. ..#.. ..#.. ..... ..... ..... ....#",
-        "..... ..#.. .#.#. ##### #.#.. ...#. #.#.. .#... .#... ...#. #.#.# ..#.. ..... ..... ..... ...#.",
-        "..... ..#.. ..... .#.#. .###. ..#.. .#... ..... .#... ...#. .###. ##### ..... ##### ..... ..#..",
-        "..... ..#.. ..... ##### ..#.# .#... #.#.# ..... .#... ...#. #.#.# ..#.. .##.. ..... ..... .#...",
-        "..... ..... ..... .#.#. ####. #..## #..#. ..... ..#.. ..#.. ..#.. ..#.. .##.. ..... .##.. #....",
-        "..... ..#.. ..... .#.#. ..#.. #..## .##.# ..... ...#. .#... ..... ..... ..#.. ..... .##.. #....",
-        "..... ..... ..... ..... ..... ..... ..... ..... ..... ..... ..... ..... .#... ..... ..... .....",
-    ],
-    [
-        ".###. ..#.. .###. ####. ...## ##### .###. ##### .###. .###. ..... ..... ....# ..... #.... .###.",
-        "#...# .##.. #...# ....# ..#.# #.... #.... ....# #...# #...# .##.. .##.. ...#. ..... .#... #...#",
-        "#..## #.#.. ....# ....# .#..# #.... #.... ...#. #...# #...# .##.. .##.. ..#.. ##### ..#.. ....#",
-        "#.#.# ..#.. ..##. .###. #...# ####. ####. ...#. .###. .#### ..... ..... .#... ..... ...#. ..##.",
-        "##..# ..#.. .#... ....# ##### ....# #...# ..#.. #...# ....# .##.. .##.. ..#.. ##### ..#.. ..#..",
-        "#...# ..#.. #.... ....# ....# ....# #...# ..#.. #...# ....# .##.. .##.. ...#. ..... .#... .....",
-        ".###. ##### ##### ####. ....# ####. .###. ..#.. .###. .###. ..... ..#.. ....# ..... #.... ..#..",
-        "..... ..... ..... ..... ..... ..... ..... ..... ..... ..... ..... .#... ..... ..... ..... .....",
-    ],
-    [
-        ".###. ..#.. ####. .#### ###.. ##### ##### .#### #...# .###. ..### #...# #.... #...# #...# .###.",
-        "#...# .#.#. #...# #.... #..#. #.... #.... #.... #...# ..#.. ...#. #..#. #.... ##.## ##..# #...#",
-        "#.### #...# #...# #.... #...# #.... #.... #.... #...# ..#.. ...#. #.#.. #.... #.#.# #.#.# #...#",
-        "#.#.# #...# ####. #.... #...# ####. ####. #..## ##### ..#.. ...#. ##... #.... #.#.# #.#.# #...#",
-        "#.### ##### #...# #.... #...# #.... #.... #...# #...# ..#.. ...#. #.#.. #.... #...# #.#.# #...#",
-        "#.... #...# #...# #.... #..#. #.... #.... #...# #...# ..#.. #..#. #..#. #.... #...# #..## #...#",
-        ".#### #...# ####. .#### ###.. ##### #.... .#### #...# .###. .##.. #...# ##### #...# #...# .###.",
-        "..... ..... ..... ..... ..... ..... ..... ..... ..... ..... ..... ..... ..... ..... ..... .....",
-    ],
-    [
-        "####. .###. ####. .#### ##### #...# #...# #...# #...# #...# ##### .###. #.... .###. ..#.. .....",
-        "#...# #...# #...# #.... ..#.. #...# #...# #...# #...# #...# ....# .#... #.... ...#. .#.#. .....",
-        "#...# #...# #...# #.... ..#.. #...# #...# #...# .#.#. .#.#. ...#. .#... .#... ...#. #...# .....",
-        "####. #...# ####. .###. ..#.. #...# #...# #.#.# ..#.. ..#.. ..#.. .#... ..#.. ...#. ..... .....",
-        "#.... #.#.# #.#.. ....# ..#.. #...# .#.#. #.#.# .#.#. ..#.. .#... .#... ...#. ...#. ..... .....",
-        "#.... #..#. #..#. ....# ..#.. #...# .#.#. ##.## #...# ..#.. #.... .#... ....# ...#. ..... .....",
-        "#.... .##.# #...# ####. ..#.. .###. ..#.. #...# #...# ..#.. ##### .###. ....# .###. ..... .....",
-        "..... ..... ..... ..... ..... ..... ..... ..... ..... ..... ..... ..... ..... ..... ..... #####",
-    ],
-    [
-        ".#... ..... #.... ..... ....# ..... ..##. ..... #.... ..#.. ...#. #.... .##.. ..... ..... .....",
-        "..#.. ..... #.... ..... ....# ..... .#... ..... #.... ..... ..... #.... ..#.. ..... ..... .....",
-        "...#. .###. ####. .#### .#### .###. ####. .#### ####. .##.. ..##. #..#. ..#.. ##.#. ####. .###.",
-        "..... ....# #...# #.... #...# #...# .#... #...# #...# ..#.. ...#. #.#.. ..#.. #.#.# #...# #...#",
-        "..... .#### #...# #.... #...# ##### .#... #...# #...# ..#.. ...#. ###.. ..#.. #.#.# #...# #...#",
-        "..... #...# #...# #.... #...# #.... .#... .#### #...# ..#.. ...#. #..#. ..#.. #.#.# #...# #...#",
-        "..... .#### ####. .#### .#### .#### .#... ....# #...# .###. ...#. #...# ...## #.#.# #...# .###.",
-        "..... ..... ..... ..... ..... ..... ..... .###. ..... ..... .##.. ..... ..... ..... ..... .....",
-    ],
-    [
-        "..... ..... ..... ..... .#... ..... ..... ..... ..... ..... ..... ...## ..#.. ##... ..... #####",
-        "..... ..... ..... ..... .#... ..... ..... ..... ..... ..... ..... ..#.. ..#.. ..#.. ..... #...#",
-        "####. .#### #.##. .#### ####. #...# #...# #...# #...# #...# ##### ..#.. ..#.. ..#.. .#... #...#",
-        "#...# #...# ##..# #.... .#... #...# #...# #.#.# .#.#. #...# ...#. .#... ..#.. ...#. #.#.# #...#",
-        "#...# #...# #.... .###. .#... #...# .#.#. #.#.# ..#.. #...# ..#.. ..#.. ..#.. ..#.. ...#. #...#",
-        "####. .#### #.... ....# .#..# #...# .#.#. #.#.# .#.#. .#### .#... ..#.. ..#.. ..#.. ..... #...#",
-        "#.... ....# #.... ####. ..##. .#### ..#.. .#.#. #...# ....# ##### ...## ..#.. ##... ..... #####",
-        "#.... ....# ..... ..... ..... ..... ..... ..... ..... .###. ..... ..... ..#.. ..... ..... .....",
-    ],
-];
-
 #[cfg(test)]
 mod tests {
+    use super::font::FONT;
     use super::*;
     use proptest::prelude::*;
 
@@ -174,7 +83,7 @@ mod tests {
     #[test]
     fn a_word_looks_like_this() {
         let mut image = [0; 23 * 8];
-        draw(&mut image, 23, 0, 0, 1, 1, "Kgé~");
+        draw(&mut image, 23, 0, 0, 1, 1, "Kgж~");
         let golden = [
             "#...#.......#####......",
             "#..#........#...#......",
@@ -200,11 +109,16 @@ mod tests {
 
     #[test]
     fn no_two_characters_look_alike() {
-        for (i, a) in FONT.iter().enumerate() {
-            for (j, b) in FONT.iter().enumerate().skip(i + 1) {
-                assert_ne!(a, b, "{:?} and {:?}", (i as u8 + 32) as char, (j as u8 + 32) as char);
+        // The no-break space and the soft hyphen are what they look like.
+        let drawn: Vec<char> =
+            (' '..='\u{ff}').filter(|c| !matches!(c, '\u{80}'..='\u{a0}' | '\u{ad}')).collect();
+        assert_eq!(drawn.len() + 2, FONT.len());
+        for (i, a) in drawn.iter().enumerate() {
+            for b in &drawn[i + 1..] {
+                assert_ne!(glyph(*a), glyph(*b), "{a:?} and {b:?}");
             }
         }
+        assert_eq!((glyph('\u{a0}'), glyph('\u{ad}')), (glyph(' '), glyph('-')));
     }
 
     #[test]
