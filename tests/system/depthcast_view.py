@@ -161,10 +161,11 @@ def window_on_depthcast(screen, folder):
             window.key("space")
             window.wait("movement", lambda: not (window.shot("live")[:400] == first).all())
         with step("`?` shows the keys, `f` fills the screen, both go away again"):
+            text = (window.shot("live") == PLAIN).all(2).sum()
             window.key("question")
-            window.ink("help", PLAIN, 5000)
+            window.ink("help", PLAIN, text + 4000)
             window.key("Escape")
-            window.wait("picture without the keys", lambda: (window.shot("live") == PLAIN).all(2).sum() < 5000)
+            window.wait("picture without the keys", lambda: (window.shot("live") == PLAIN).all(2).sum() < text + 2000)
             window.key("f")
             window.wait("full screen", lambda: window.shot("full").shape[:2] == (1000, 1200))
             need(jet_pixels(window.shot("full"))[0] > 600_000, "the picture did not grow")
@@ -192,6 +193,7 @@ def window_on_depthcast(screen, folder):
         server.process.wait(WAIT)
         with step("a server that is gone is said to be, and found again when it is back"):
             window.ink("lost", WARNING)
+            window.wait("darkness", lambda: jet_pixels(window.shot("lost"))[0] < 1000)
             with Server("view-window-again", "demo", port=port) as again:
                 window.ink("back", GOOD, 20)
                 window.key("q")

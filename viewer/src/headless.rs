@@ -1,5 +1,6 @@
 //! Without a window: pictures into files, a line of JSON for each, or how fast they come.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::ops::ControlFlow;
@@ -9,6 +10,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use serde_json::{Value, json};
 
 use crate::depth::Depth;
+use crate::failure::Failure;
 use crate::link::{Ended, Event, Frame, Link};
 use crate::save;
 
@@ -27,29 +29,10 @@ pub struct Plan {
     pub bench: bool,
 }
 
-/// Why it did not come to its end.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Failure {
-    /// Before the first picture; exit code 2.
-    CannotStart(String),
-    /// After it; exit code 3.
-    Failed(String),
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::CannotStart(why) | Self::Failed(why) => f.write_str(why),
-        }
-    }
-}
-
-impl std::error::Error for Failure {}
-
 /// Does it; lines go to `out`, progress to the standard error stream if that is a terminal.
 ///
 /// # Errors
-/// [`Failure`]. That nobody reads `out` any more is none: it is how endless printing ends.
+/// [`Failure::CannotStart`] before the first picture, [`Failure::Failed`] after it. That nobody reads `out` any more is none: it is how endless printing ends.
 pub fn run(link: Link, plan: &Plan, out: &mut impl Write) -> Result<(), Failure> {
     let mut work = Work {
         plan,
@@ -102,7 +85,8 @@ impl<W: Write> Work<'_, W> {
             Event::Frame(frame) if !self.plan.depth => {
                 self.figures.frame(&frame);
                 let line = self.plan.print.then(|| frame_line(&frame));
-                self.keep(&save::png(&frame), line)
+                let file = if self.plan.save.is_some() { save::png(&frame) } else { Cow::default() };
+                self.keep(&file, line)
             }
             Event::Depth(depth) if self.plan.depth => {
                 self.figures.depth(&depth);

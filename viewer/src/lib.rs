@@ -11,6 +11,10 @@
 //! A server may be anything: what it sends is taken apart within [`limits`], and what is not a picture is refused in
 //! words. Nothing that a pickle asks for is ever done.
 
+// What is asked for, and what is said when it cannot be done.
+pub mod cli;
+pub mod failure;
+
 // What is taken, and for how long is waited.
 pub mod limits;
 

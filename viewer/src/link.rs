@@ -325,7 +325,7 @@ impl Link {
                             }
                         }
                         Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
-                        Err(error) => self.lose(Lost::Refused(error.to_string())),
+                        Err(error) => self.lose(Lost::Refused(words(&error))),
                     }
                 }
                 Next::Wait => {
@@ -349,7 +349,7 @@ impl Link {
             if self.addresses.is_empty() {
                 match (&*self.options.server.host, self.options.server.port).to_socket_addrs() {
                     Ok(found) => self.addresses = found.collect(),
-                    Err(error) => return self.lose(Lost::Refused(error.to_string())),
+                    Err(error) => return self.lose(Lost::Refused(words(&error))),
                 }
             }
             let Some(address) = self.addresses.pop_front() else {
@@ -363,7 +363,7 @@ impl Link {
                     return;
                 }
                 Err(_) if !self.addresses.is_empty() => {}
-                Err(error) => return self.lose(Lost::Refused(error.to_string())),
+                Err(error) => return self.lose(Lost::Refused(words(&error))),
             }
         }
     }
@@ -375,7 +375,7 @@ impl Link {
         }
         let error = self.python.take().and_then(|python| python.socket.take_error().ok().flatten());
         if self.addresses.is_empty() {
-            let why = error.map_or_else(|| "refused".into(), |error| error.to_string());
+            let why = error.map_or_else(|| "refused".into(), |error| words(&error));
             self.lose(Lost::Refused(why));
         } else {
             self.connect();
@@ -408,7 +408,7 @@ impl Link {
                 Err(error) if error.kind() == ErrorKind::ConnectionReset => {
                     return self.lose(Lost::Closed { inside: self.session.is_inside() });
                 }
-                Err(error) => return self.lose(Lost::Refused(error.to_string())),
+                Err(error) => return self.lose(Lost::Refused(words(&error))),
             };
             match self.session.receive(&self.buffer[..count], now) {
                 Ok(None) => {}
@@ -543,9 +543,22 @@ fn open(poll: &Poll, token: Token, address: SocketAddr) -> io::Result<Connection
     Ok(Connection { socket, address, up: false, ready: false })
 }
 
+/// What the system says of an error, without its number.
+fn words(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split_once(" (os error ").map_or(text.clone(), |(words, _)| words.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn errors_are_told_in_words() {
+        let refused = io::Error::from_raw_os_error(111);
+        assert_eq!(words(&refused), "Connection refused");
+        assert_eq!(words(&io::Error::other("no such name")), "no such name");
+    }
 
     #[test]
     fn addresses_as_people_write_them() {

@@ -20,7 +20,11 @@ pub fn write(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<PathBuf> {
     let path = folder.join(name);
     let part = folder.join(format!("{name}.part"));
     let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
-    fs::write(&part, bytes).map_err(named)?;
+    if let Err(error) = fs::write(&part, bytes) {
+        // A disk that is full had better not keep half a file. There may be none.
+        let _ = fs::remove_file(&part);
+        return Err(named(error));
+    }
     // Unlike `rename`, a link is never made over what is there.
     let linked = match fs::hard_link(&part, &path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),

@@ -1,13 +1,13 @@
 //! Pixels: the picture with its aspect kept, the status below it, and what lies over it.
 //!
-//! Text is drawn in depthcast's own font, which knows ASCII: other characters are boxes.
+//! Text is drawn in depthcast's own font, and what that has not is spelled in what it has: `depthcast::text::spell`.
 
 use std::time::Duration;
 
 use depthcast::text::{self, ADVANCE, GLYPH_HEIGHT};
 
 use crate::picture::Picture;
-use crate::ui::{Dialog, HELP, STOP, Tone, Ui};
+use crate::ui::{Dialog, HELP, Here, STOP, Tone, Ui};
 
 /// What goes where in a window of some size.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -18,6 +18,10 @@ pub struct Layout {
     pub height: usize,
     /// Where the picture is, if there is one and room for it.
     pub picture: Option<Place>,
+    /// Whether the picture is shown darker, so that nobody takes it for what the camera sees now.
+    pub dark: bool,
+    /// What is written beside the pointer.
+    pub here: Option<Here>,
     /// The status, in lines that fit.
     pub lines: Vec<Vec<(String, Tone)>>,
     /// Lines that there is room for; at least as many as there are.
@@ -64,6 +68,12 @@ impl Place {
         let at = |share: f64, count: usize| ((share * count as f64) as usize).min(count - 1);
         (inside(x) && inside(y)).then(|| (at(x, self.columns), at(y, self.rows)))
     }
+
+    /// The middle of a pixel of the picture, in the window.
+    fn middle(&self, (x, y): (usize, usize)) -> (usize, usize) {
+        let at = |n: usize, count: usize, side: usize| (2 * n + 1) * side / (2 * count);
+        (self.x + at(x, self.columns, self.width), self.y + at(y, self.rows, self.height))
+    }
 }
 
 /// Columns and rows between text and border, at scale 1.
@@ -77,10 +87,11 @@ impl Layout {
     /// * `room`: lines to keep room for although there may be fewer, so that the picture need not move with each word.
     pub fn new(ui: &Ui, now: Duration, width: usize, height: usize, factor: f64, room: usize) -> Self {
         let factor = if factor.is_finite() { factor.clamp(1.0, 8.0) } else { 1.0 };
-        let parts = ui.status(now);
+        let parts: Vec<(String, Tone)> =
+            ui.status(now).into_iter().map(|(text, tone)| (text::spell(&text).collect(), tone)).collect();
         // Large text where there is room for it.
         let wide = width as f64 / factor >= 600.0;
-        let mut scale = factor.round() as usize * if wide { 2 } else { 1 };
+        let mut scale = (factor * if wide { 2.0 } else { 1.0 }).round() as usize;
         let mut lines = wrap(&parts, columns(width, scale));
         while scale > 1 && bar(lines.len(), scale) * 3 > height {
             scale -= 1;
@@ -100,7 +111,7 @@ impl Layout {
         let above = height.saturating_sub(bar(room, scale));
         let sides = ui.frame().map(|frame| (frame.picture.width, frame.picture.height));
         let picture = sides.and_then(|(columns, rows)| Place::fit(columns, rows, width, above));
-        Self { width, height, picture, lines, room, scale }
+        Self { width, height, picture, dark: ui.is_stale(now), here: ui.here(now), lines, room, scale }
     }
 
     /// Draws everything.
@@ -112,7 +123,10 @@ impl Layout {
         }
         pixels.fill(GROUND);
         if let (Some(place), Some(frame)) = (self.picture, ui.frame()) {
-            scale_into(&frame.picture, place, pixels, self.width);
+            scale_into(&frame.picture, place, self.dark, pixels, self.width);
+            if let (Some(here), Some(at)) = (&self.here, ui.pointer()) {
+                self.tag(here, place, place.middle(at), pixels);
+            }
         }
         let bar = bar(self.room, self.scale).min(self.height);
         let top = self.height - bar;
@@ -121,26 +135,39 @@ impl Layout {
             let y = (MARGIN + row * LINE) * self.scale;
             let mut x = MARGIN * self.scale;
             for (text, tone) in line {
-                let ink = match tone {
-                    Tone::Good => GOOD,
-                    Tone::Plain => PLAIN,
-                    Tone::Warning => WARNING,
-                };
-                text::draw(&mut layer.ink, self.width, x, y, self.scale, ink, text);
+                text::draw(&mut layer.ink, self.width, x, y, self.scale, tone.ink(), text);
                 x += (text.chars().count() + GAP) * ADVANCE * self.scale;
             }
         }
         layer.put(pixels, self.width, 0, top);
         match ui.dialog() {
             Dialog::None => {}
-            Dialog::Help => self.panel(&HELP, pixels),
-            Dialog::Stop => self.panel(&STOP, pixels),
+            Dialog::Help => self.panel(&HELP.map(|(key, what)| format!("{key:8}{what}")), pixels),
+            Dialog::Stop => self.panel(&STOP.map(str::to_owned), pixels),
         }
     }
 
+    /// Writes what is under the pointer beside it: to the lower right if there is room in the picture, clear of the arrow.
+    fn tag(&self, here: &Here, place: Place, (x, y): (usize, usize), pixels: &mut [u32]) {
+        let scale = self.scale;
+        let width = text::width(&here.text, scale) + 2 * MARGIN * scale;
+        let height = (GLYPH_HEIGHT + MARGIN) * scale;
+        if width > place.width || height > place.height {
+            return;
+        }
+        let gap = POINTER * scale.div_ceil(2);
+        let right = (x + gap + width <= place.x + place.width).then_some(x + gap);
+        let below = (y + gap + height <= place.y + place.height).then_some(y + gap);
+        let left = right.unwrap_or_else(|| x.saturating_sub(gap / 2 + width).max(place.x));
+        let top = below.unwrap_or_else(|| y.saturating_sub(gap / 2 + height).max(place.y));
+        let mut layer = Layer::new(width, height);
+        text::draw(&mut layer.ink, width, MARGIN * scale, 2 * scale, scale, here.tone.ink(), &here.text);
+        layer.put(pixels, self.width, left, top);
+    }
+
     /// Lines of text in a box in the middle.
-    fn panel(&self, lines: &[&str], pixels: &mut [u32]) {
-        let columns = lines.iter().map(|line| line.len()).max().unwrap_or(0);
+    fn panel(&self, lines: &[String], pixels: &mut [u32]) {
+        let columns = lines.iter().map(String::len).max().unwrap_or(0);
         let sides = |scale: usize| {
             ((columns * ADVANCE + 4 * MARGIN) * scale, (lines.len() * LINE + 4 * MARGIN) * scale)
         };
@@ -172,6 +199,9 @@ impl Layout {
         );
     }
 }
+
+/// Columns and rows that the arrow of a pointer takes.
+const POINTER: usize = 18;
 
 /// Spaces between two parts of the status.
 const GAP: usize = 2;
@@ -235,8 +265,9 @@ fn pieces(text: &str, columns: usize) -> Vec<String> {
     pieces
 }
 
-/// Each pixel of the window is the one of the picture that lies there: colours stay those of the palette.
-fn scale_into(picture: &Picture, place: Place, pixels: &mut [u32], width: usize) {
+/// Each pixel of the window is the one of the picture that lies there: colours stay those of the palette, or have a quarter
+/// of their light.
+fn scale_into(picture: &Picture, place: Place, dark: bool, pixels: &mut [u32], width: usize) {
     let columns: Vec<usize> = (0..place.width).map(|x| x * place.columns / place.width).collect();
     let mut line = vec![0u32; picture.width];
     let mut drawn = None;
@@ -246,7 +277,8 @@ fn scale_into(picture: &Picture, place: Place, pixels: &mut [u32], width: usize)
             drawn = Some(from);
             let rgb = &picture.rgb[3 * from * picture.width..][..3 * picture.width];
             for (pixel, rgb) in line.iter_mut().zip(rgb.chunks_exact(3)) {
-                *pixel = u32::from_be_bytes([0, rgb[0], rgb[1], rgb[2]]);
+                let colour = u32::from_be_bytes([0, rgb[0], rgb[1], rgb[2]]);
+                *pixel = if dark { colour >> 2 & 0x003f_3f3f } else { colour };
             }
         }
         for (pixel, column) in row[place.x..].iter_mut().zip(&columns) {
@@ -266,6 +298,17 @@ const GOOD: u8 = 2;
 const WARNING: u8 = 3;
 /// Colours of the inks, the ground first.
 const COLOURS: [u32; 4] = [0x0018_1b20, 0x00d8_dee6, 0x0073_d98c, 0x00ff_b454];
+
+impl Tone {
+    fn ink(self) -> u8 {
+        match self {
+            Self::Good => GOOD,
+            Self::Plain => PLAIN,
+            Self::Warning => WARNING,
+        }
+    }
+}
+
 /// Where nothing is.
 const GROUND: u32 = 0x0008_090b;
 

@@ -90,15 +90,24 @@ pub enum Tone {
     Warning,
 }
 
-/// The keys, as the help shows them.
-pub const HELP: [&str; 7] = [
-    "q      leave; the server goes on",
-    "x      leave and stop the server",
-    "s      save the picture, and the depth",
-    "f      full screen, and back",
-    "space  freeze, and go on",
-    "?      these keys",
-    "Esc    close this",
+/// What is under the pointer.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Here {
+    /// In words.
+    pub text: String,
+    /// Good for a distance, plain for a colour.
+    pub tone: Tone,
+}
+
+/// The keys and what they do, as the help and the manual show them.
+pub const HELP: [(&str, &str); 7] = [
+    ("q", "leave; the server goes on"),
+    ("x", "leave and stop the server; asks first"),
+    ("s", "save the picture, and the depth"),
+    ("f, F11", "full screen, and back"),
+    ("space", "freeze, and go on"),
+    ("?, F1", "these keys"),
+    ("Esc", "close this; leave full screen"),
 ];
 
 /// The question before the server is stopped.
@@ -200,6 +209,11 @@ impl Ui {
         self.pointer = pixel;
     }
 
+    /// The pixel of the picture that the pointer is on.
+    pub fn pointer(&self) -> Option<(usize, usize)> {
+        self.pointer
+    }
+
     /// The viewer is on its way out.
     pub fn leaving(&mut self) {
         self.connection = State::Leaving;
@@ -219,7 +233,10 @@ impl Ui {
     pub fn depth(&self) -> Option<&Depth> {
         let about = self.frame.as_ref()?.picture.about.as_ref()?;
         let same = self.depths.iter().find(|depth| depth.head.seq == about.seq);
-        same.or(self.depths.back()).filter(|_| about.online).map(|depth| &**depth)
+        let depth = same.or(self.depths.back()).filter(|_| about.online)?;
+        // After a change of the picture's size, the depths of before belong to other places.
+        let picture = &self.frame.as_ref()?.picture;
+        ((depth.width, depth.height) == (picture.width, picture.height)).then_some(depth)
     }
 
     /// What lies over the picture.
@@ -245,8 +262,10 @@ impl Ui {
             say(text.clone());
         }
         if let Some(frame) = &self.frame {
-            if let Some(here) = self.pointer.and_then(|(x, y)| self.here(frame, x, y, now)) {
-                parts.push(here);
+            if let Some((here, (x, y))) = self.here(now).zip(self.pointer) {
+                let why = self.no_depth.as_ref().map_or(String::new(), |why| format!("; no distance: {why}"));
+                let tone = if why.is_empty() { here.tone } else { Tone::Warning };
+                parts.push((format!("{x},{y}: {}{why}", here.text), tone));
             }
             let mut say = |text: String| parts.push((text, Tone::Plain));
             let who = ["Name", "Location", "Type"].map(|key| frame.text.get(key).unwrap_or_default());
@@ -254,7 +273,9 @@ impl Ui {
             if !who.is_empty() {
                 say(who.join(", "));
             }
-            say(format!("{:.1}/s", self.rate(now)));
+            if let Some(rate) = self.rate(now) {
+                say(format!("{rate:.1} fps"));
+            }
             if let Some(age) = self.age(now).filter(|_| !self.frozen) {
                 say(age);
             }
@@ -266,6 +287,11 @@ impl Ui {
                 picture.format(),
                 frame.payload.div_ceil(1000)
             ));
+            if let Some((min, max)) =
+                picture.about.as_ref().filter(|about| about.online).and_then(|about| about.range_mm)
+            {
+                say(format!("blue {} to red {} m", f64::from(min) / 1e3, f64::from(max) / 1e3));
+            }
             if let Some(event) = frame.text.get("EventID").filter(|id| !matches!(*id, "" | "0")) {
                 let times = ["StartTime", "EndTime"].map(|key| frame.text.get(key).unwrap_or("?"));
                 say(format!("event {event}: {} to {}", times[0], times[1]));
@@ -277,8 +303,6 @@ impl Ui {
 
     fn connection(&self, now: Duration) -> (String, Tone) {
         let server = &self.server;
-        let placeholder =
-            self.frame.as_ref().and_then(|f| f.picture.about.as_ref()).is_some_and(|about| !about.online);
         let last = self.arrivals.back();
         match &self.connection {
             State::Leaving => (format!("leaving {server}"), Tone::Warning),
@@ -286,13 +310,13 @@ impl Ui {
             State::Lost(why, until) => {
                 let rest = until.saturating_sub(now).as_millis().div_ceil(1000);
                 let again = if rest == 0 { "now".into() } else { format!("in {rest} s") };
-                (format!("RECONNECTING {again}: {why}"), Tone::Warning)
+                (format!("RECONNECTING to {server} {again}: {why}"), Tone::Warning)
             }
             State::Live if self.frozen => ("FROZEN".into(), Tone::Warning),
             State::Live if last.is_none() && self.frame.is_none() => {
                 (format!("connected to {server}, which may be serving another viewer"), Tone::Warning)
             }
-            State::Live if placeholder => ("the camera has NO SIGNAL".into(), Tone::Warning),
+            State::Live if self.is_placeholder() => ("the camera has NO SIGNAL".into(), Tone::Warning),
             State::Live => match last.map(|last| now.saturating_sub(*last)) {
                 Some(since) if since < STALE => ("LIVE".into(), Tone::Good),
                 Some(since) => (format!("nothing for {} s", since.as_secs()), Tone::Warning),
@@ -301,40 +325,49 @@ impl Ui {
         }
     }
 
-    /// What is under the pointer.
-    fn here(&self, frame: &Frame, x: usize, y: usize, now: Duration) -> Option<(String, Tone)> {
-        let place = format!("{x},{y}: ");
-        if self.depthcast
-            && let Some(depth) = self.depth().filter(|_| self.frozen || self.depth_came + STALE > now)
-        {
+    /// What is under the pointer: a distance, or else a colour. Nothing on a picture of some time ago, unless it was frozen
+    /// on purpose, and nothing on the placeholder.
+    pub fn here(&self, now: Duration) -> Option<Here> {
+        let ((x, y), frame) = self.pointer.zip(self.frame.as_ref())?;
+        if self.is_stale(now) || self.is_placeholder() {
+            return None;
+        }
+        let distances = self.depthcast && (self.frozen || self.depth_came + STALE > now);
+        if let Some(depth) = self.depth().filter(|_| distances) {
             return depth.at(x, y).map(|mm| match mm {
-                0 => (place + "no return", Tone::Warning),
-                mm => (format!("{place}{}.{:03} m", mm / 1000, mm % 1000), Tone::Good),
+                0 => Here { text: "no return".into(), tone: Tone::Warning },
+                mm => Here { text: format!("{}.{:03} m", mm / 1000, mm % 1000), tone: Tone::Good },
             });
         }
-        let index = match frame.picture.index(x, y) {
-            Some((index, true)) => format!("{place}colour {index}"),
-            Some((index, false)) => format!("{place}colour about {index}"),
-            None if x < frame.picture.width && y < frame.picture.height => {
-                format!("{place}not on the palette")
-            }
+        let text = match frame.picture.index(x, y) {
+            Some((index, true)) => format!("colour {index}"),
+            Some((index, false)) => format!("colour about {index}"),
+            None if x < frame.picture.width && y < frame.picture.height => "not on the palette".into(),
             None => return None,
         };
-        match &self.no_depth {
-            Some(why) => Some((format!("{index}; no distance: {why}"), Tone::Warning)),
-            None => Some((index, Tone::Plain)),
-        }
+        Some(Here { text, tone: Tone::Plain })
     }
 
-    /// Pictures a second.
-    fn rate(&self, now: Duration) -> f64 {
+    /// Whether what is shown is no longer what the camera sees, though nobody has frozen it.
+    pub fn is_stale(&self, now: Duration) -> bool {
+        let fresh = self.arrivals.back().is_some_and(|last| *last + STALE > now);
+        !self.frozen && !fresh
+    }
+
+    fn is_placeholder(&self) -> bool {
+        let about = self.frame.as_ref().and_then(|frame| frame.picture.about.as_ref());
+        about.is_some_and(|about| !about.online)
+    }
+
+    /// Pictures a second, when there are enough to tell.
+    fn rate(&self, now: Duration) -> Option<f64> {
         let recent: Vec<Duration> =
             self.arrivals.iter().copied().filter(|at| *at + RATE_OVER > now).collect();
         match (recent.first(), recent.last()) {
             (Some(first), Some(last)) if last > first => {
-                (recent.len() - 1) as f64 / (*last - *first).as_secs_f64()
+                Some((recent.len() - 1) as f64 / (*last - *first).as_secs_f64())
             }
-            _ => 0.0,
+            _ => None,
         }
     }
 

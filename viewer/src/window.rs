@@ -13,14 +13,18 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use depthcast::camera::LocalClock;
+use depthcast::colormap::JET;
 use softbuffer::{Context, Surface};
 use winit::application::ApplicationHandler;
 use winit::dpi::{LogicalSize, PhysicalPosition, PhysicalSize};
-use winit::event::{ElementState, StartCause, WindowEvent};
+use winit::event::{ElementState, KeyEvent, StartCause, WindowEvent};
 use winit::event_loop::{ActiveEventLoop, ControlFlow, EventLoop, OwnedDisplayHandle};
-use winit::keyboard::{Key as WinitKey, NamedKey};
-use winit::window::{Fullscreen, Window, WindowId};
+use winit::keyboard::{Key as WinitKey, KeyCode, NamedKey, PhysicalKey};
+use winit::platform::wayland::WindowAttributesExtWayland;
+use winit::platform::x11::WindowAttributesExtX11;
+use winit::window::{Fullscreen, Icon, Window, WindowId};
 
+use crate::failure::Failure;
 use crate::link::{Command, Ended, Event, Link, Options, Remote};
 use crate::save;
 use crate::screen::Layout;
@@ -30,52 +34,24 @@ use crate::ui::{Action, Key, Ui};
 /// Ages and rests are shown anew this often.
 const REFRESH: Duration = Duration::from_millis(200);
 
+/// News that may wait for a window which does not come to draw; then the link waits too, and the server skips pictures.
+const NEWS_MAX: usize = 8;
+
 /// Room for a line of status is kept this long after it was last needed.
 const KEEP_ROOM: Duration = Duration::from_secs(10);
-
-/// Why there is no window.
-#[derive(Debug)]
-pub enum Failure {
-    /// It could not be opened; exit code 2.
-    CannotStart(String),
-    /// It was open; exit code 3.
-    Failed(String),
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::CannotStart(why) => {
-                write!(f, "there is no window: {why}; --frames, --print and --bench need none")
-            }
-            Self::Failed(why) => f.write_str(why),
-        }
-    }
-}
-
-impl std::error::Error for Failure {}
 
 /// Shows a server until the user leaves. Returns what is to be said after that, if anything.
 ///
 /// * `folder`: where `s` saves.
 ///
 /// # Errors
-/// [`Failure`].
+/// [`Failure::CannotStart`] when it cannot be opened, [`Failure::Failed`] after that.
 pub fn run(options: Options, folder: PathBuf) -> Result<Option<&'static str>, Failure> {
-    let cannot = |error: &dyn fmt::Display| Failure::CannotStart(error.to_string());
-    let event_loop = EventLoop::<()>::with_user_event().build().map_err(|error| {
-        // winit puts the place in its own sources in front.
-        let text = error.to_string();
-        Failure::CannotStart(
-            text.rsplit_once(".rs:")
-                .and_then(|(_, rest)| rest.split_once(": "))
-                .map_or(text.clone(), |(_, why)| why.trim_end_matches('.').into()),
-        )
-    })?;
-    let context = Context::new(event_loop.owned_display_handle()).map_err(|error| cannot(&error))?;
+    let event_loop = EventLoop::<()>::with_user_event().build().map_err(no_window)?;
+    let context = Context::new(event_loop.owned_display_handle()).map_err(no_window)?;
     let ui = Ui::new(options.server.to_string());
-    let (link, remote) = Link::new(options).map_err(|error| cannot(&error))?;
-    let (sender, news) = mpsc::channel();
+    let (link, remote) = Link::new(options).map_err(no_window)?;
+    let (sender, news) = mpsc::sync_channel(NEWS_MAX);
     let proxy = event_loop.create_proxy();
     thread::spawn(move || {
         let tell = |news: News| {
@@ -104,6 +80,15 @@ pub fn run(options: Options, folder: PathBuf) -> Result<Option<&'static str>, Fa
     };
     event_loop.run_app(&mut app).map_err(|error| Failure::Failed(error.to_string()))?;
     app.result
+}
+
+fn no_window(error: impl fmt::Display) -> Failure {
+    let text = error.to_string();
+    // winit puts the place in its own sources in front.
+    let why =
+        text.rsplit_once(".rs:").and_then(|(_, rest)| rest.split_once(": ")).map_or(&*text, |(_, why)| why);
+    let why = why.trim_end_matches('.');
+    Failure::CannotStart(format!("there is no window: {why}; --frames, --print and --bench need none"))
 }
 
 /// What the link's thread tells.
@@ -141,8 +126,8 @@ impl ApplicationHandler for App {
         }
         match self.open(event_loop) {
             Ok(shown) => self.shown = Some(shown),
-            Err(why) => {
-                self.result = Err(Failure::CannotStart(why));
+            Err(failure) => {
+                self.result = Err(failure);
                 event_loop.exit();
             }
         }
@@ -193,16 +178,8 @@ impl ApplicationHandler for App {
                 self.redraw();
             }
             WindowEvent::KeyboardInput { event, .. } if event.state == ElementState::Pressed => {
-                let key = match event.logical_key.as_ref() {
-                    WinitKey::Named(NamedKey::Escape) => Some(Key::Escape),
-                    WinitKey::Named(NamedKey::Space) => Some(Key::Char(' ')),
-                    WinitKey::Named(NamedKey::F1) => Some(Key::Char('?')),
-                    WinitKey::Named(NamedKey::F11) => Some(Key::Char('f')),
-                    WinitKey::Character(text) => text.chars().next().map(Key::Char),
-                    _ => None,
-                };
                 // A key that is held down is one key.
-                if let Some(key) = key.filter(|_| !event.repeat)
+                if let Some(key) = key(&event).filter(|_| !event.repeat)
                     && let Some(action) = self.ui.key(key)
                 {
                     self.act(action);
@@ -219,14 +196,19 @@ impl ApplicationHandler for App {
 }
 
 impl App {
-    fn open(&self, event_loop: &ActiveEventLoop) -> Result<Shown, String> {
+    fn open(&self, event_loop: &ActiveEventLoop) -> Result<Shown, Failure> {
         let title = self.ui.title();
         let attributes = Window::default_attributes()
             .with_title(&title)
-            .with_inner_size(LogicalSize::new(768.0, 700.0))
+            .with_window_icon(icon())
+            // A Kinect's picture at one and a half, above four lines of text.
+            .with_inner_size(LogicalSize::new(768.0, 736.0))
             .with_min_inner_size(LogicalSize::new(160.0, 120.0));
-        let window = Rc::new(event_loop.create_window(attributes).map_err(|error| error.to_string())?);
-        let surface = Surface::new(&self.context, window.clone()).map_err(|error| error.to_string())?;
+        // By this name X11 and Wayland find the desktop file, and in it the icon.
+        let attributes = WindowAttributesExtX11::with_name(attributes, NAME, NAME);
+        let attributes = WindowAttributesExtWayland::with_name(attributes, NAME, NAME);
+        let window = Rc::new(event_loop.create_window(attributes).map_err(no_window)?);
+        let surface = Surface::new(&self.context, window.clone()).map_err(no_window)?;
         let room = (0, PhysicalSize::default(), Duration::ZERO);
         Ok(Shown { window, surface, title, room })
     }
@@ -306,4 +288,45 @@ impl App {
         });
         saved.unwrap_or_else(|error| format!("not saved: {error}"))
     }
+}
+
+/// What a key means. Where letters are not Latin ones, it is the place on the keyboard that counts.
+fn key(event: &KeyEvent) -> Option<Key> {
+    let place = || match event.physical_key {
+        PhysicalKey::Code(KeyCode::KeyF) => Some('f'),
+        PhysicalKey::Code(KeyCode::KeyN) => Some('n'),
+        PhysicalKey::Code(KeyCode::KeyQ) => Some('q'),
+        PhysicalKey::Code(KeyCode::KeyS) => Some('s'),
+        PhysicalKey::Code(KeyCode::KeyX) => Some('x'),
+        PhysicalKey::Code(KeyCode::KeyY) => Some('y'),
+        _ => None,
+    };
+    match event.logical_key.as_ref() {
+        WinitKey::Named(NamedKey::Escape) => Some(Key::Escape),
+        WinitKey::Named(NamedKey::Space) => Some(Key::Char(' ')),
+        WinitKey::Named(NamedKey::F1) => Some(Key::Char('?')),
+        WinitKey::Named(NamedKey::F11) => Some(Key::Char('f')),
+        WinitKey::Character(text) => text.chars().next().filter(char::is_ascii).or_else(place).map(Key::Char),
+        _ => None,
+    }
+}
+
+/// The name of the desktop file.
+const NAME: &str = "depthcast-view";
+
+/// A lens before the colours of depth, as in deploy/depthcast-view.svg.
+fn icon() -> Option<Icon> {
+    const SIDE: usize = 64;
+    let mut rgba = Vec::with_capacity(4 * SIDE * SIDE);
+    for (y, x) in (0..SIDE).flat_map(|y| (0..SIDE).map(move |x| (y, x))) {
+        let from_middle = (2 * x + 1).abs_diff(SIDE).pow(2) + (2 * y + 1).abs_diff(SIDE).pow(2);
+        let index = 255 - 255 * y / (SIDE - 1);
+        rgba.extend_from_slice(match from_middle.isqrt() / 2 {
+            0..5 | 11..17 => &[0x18, 0x1b, 0x20],
+            5..11 => &[0xd8, 0xde, 0xe6],
+            _ => &JET[3 * index..][..3],
+        });
+        rgba.push(255);
+    }
+    Icon::from_rgba(rgba, SIDE as u32, SIDE as u32).ok()
 }

@@ -49,8 +49,31 @@ fn with(payload: &[u8]) -> Vec<u8> {
     message
 }
 
+/// A message with a picture of this size.
+fn sized(width: u32, height: u32) -> Vec<u8> {
+    let mut picture = Vec::new();
+    let mut encoder = png::Encoder::new(&mut picture, width, height);
+    encoder.set_color(png::ColorType::Rgb);
+    let mut writer = encoder.write_header().expect("memory");
+    writer.write_image_data(&vec![7; (3 * width * height) as usize]).expect("memory");
+    writer.finish().expect("memory");
+    with(&pickled(&picture))
+}
+
+/// A pickle as depthcast's compact form has it.
+fn pickled(picture: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(picture.len()).expect("short").to_le_bytes();
+    [b"cnumpy\nfrombuffer\n(B", &length[..], picture, b"VB\ntR."].concat()
+}
+
 /// Answers each `0` with `message`, in segments of `cut` bytes, until something else comes; all that was heard.
-fn answer(mut socket: TcpStream, message: &[u8], cut: usize) -> Vec<u8> {
+fn answer(socket: TcpStream, message: &[u8], cut: usize) -> Vec<u8> {
+    take_turns(socket, &[message], cut)
+}
+
+/// The same with several messages, over and over.
+fn take_turns(mut socket: TcpStream, messages: &[&[u8]], cut: usize) -> Vec<u8> {
+    let mut messages = messages.iter().cycle();
     socket.set_nodelay(true).expect("a socket");
     let mut heard = Vec::new();
     let mut byte = [0; 2];
@@ -60,7 +83,7 @@ fn answer(mut socket: TcpStream, message: &[u8], cut: usize) -> Vec<u8> {
         if byte[..count] != *b"0" {
             break;
         }
-        for segment in message.chunks(cut) {
+        for segment in messages.next().expect("one at least").chunks(cut) {
             if socket.write_all(segment).is_err() {
                 return heard;
             }
@@ -121,6 +144,26 @@ fn a_message_in_single_bytes() {
     let (output, heard) = run(&["--frames", "2", "--print"], |socket| answer(socket, &message(), 1));
     assert_eq!(complaint(&output, 0), "");
     assert_eq!((heard.last(), stdout(&output).len()), (Some(&b'1'), 2));
+}
+
+#[test]
+fn pictures_may_change_their_size() {
+    let sizes = [(16, 12), (40, 30), (1, 1), (12, 16), (512, 424)];
+    let folder = Folder::new("sizes");
+    let (output, heard) = run(&["--frames", "10", "--print", "--save", folder.arg()], move |socket| {
+        let messages = sizes.map(|(width, height)| sized(width, height));
+        take_turns(socket, &messages.each_ref().map(|message| &message[..]), 1000)
+    });
+    assert_eq!(complaint(&output, 0), "");
+    assert_eq!(heard.last(), Some(&b'1'), "on one connection");
+    let lines = stdout(&output);
+    assert_eq!(lines.len(), 10);
+    for (n, (line, (width, height))) in lines.iter().zip(sizes.iter().cycle()).enumerate() {
+        assert_eq!((&line["width"], &line["height"]), (&(*width).into(), &(*height).into()));
+        let file = fs::File::open(folder.0.join(format!("{:06}.png", n + 1))).expect("saved");
+        let reader = png::Decoder::new(std::io::BufReader::new(file)).read_info().expect("a PNG");
+        assert_eq!((reader.info().width, reader.info().height), (*width, *height));
+    }
 }
 
 #[test]
@@ -215,9 +258,7 @@ fn a_picture_that_unpacks_to_more_than_memory_holds() {
         (0..8).for_each(|_| crc = if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 });
     }
     let png = [b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", &header[..], &(!crc).to_be_bytes()].concat();
-    let length = u32::try_from(png.len()).expect("short").to_le_bytes();
-    let pickle = [b"cnumpy\nfrombuffer\n(B", &length[..], &png, b"VB\ntR."].concat();
-    let (output, _) = run(&["--frames", "1"], move |socket| answer(socket, &with(&pickle), 100_000));
+    let (output, _) = run(&["--frames", "1"], move |socket| answer(socket, &with(&pickled(&png)), 100_000));
     assert!(complaint(&output, 2).contains("60000x60000 pixels is not taken"));
 }
 
@@ -226,17 +267,20 @@ fn nobody_there() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("bound").to_string();
     drop(listener);
-    assert!(complaint(&view(&address, &["--frames", "1"]), 2).contains("no connection: "));
-    for bad in [
-        &["--frames", "0"][..],
-        &["--format", "png16"],
-        &["--format", "gif"],
-        &["--token", "a b"],
-        &["--what"],
+    let why = complaint(&view(&address, &["--frames", "1"]), 2);
+    assert_eq!(why, "depthcast-view: no connection: Connection refused\n");
+    for (bad, named) in [
+        (&["--frames", "0"][..], "--frames"),
+        (&["--format", "png16"], "--format is for --frames"),
+        (&["--format", "gif"], "gif"),
+        (&["--token", "a b"], "a token is made of"),
+        (&["--what"], "--what"),
     ] {
-        complaint(&view(&address, bad), 1);
+        let why = complaint(&view(&address, bad), 1);
+        assert!(why.contains(named), "{bad:?}: {why}");
     }
-    complaint(&view("nowhere", &["--frames", "1"]), 1);
+    let why = complaint(&view("nowhere", &["--frames", "1"]), 1);
+    assert!(why.contains("an address and a port are needed"), "{why}");
     complaint(&view(&address, &["--help"]), 0);
 }
 

@@ -64,7 +64,8 @@ fn a_long_reason_is_broken_between_its_words() {
     ui.take(Event::Lost(why, Duration::from_secs(1)), Duration::ZERO);
     let (layout, pixels) = draw(&ui, 320, 400);
     assert!(
-        text(&layout).starts_with("RECONNECTING in 1 s: the pickle is no picture: at\nbyte 12 it wants"),
+        text(&layout)
+            .starts_with("RECONNECTING to camera.local:8080 in 1 s: the pickle\nis no picture: at byte 12"),
         "{}",
         text(&layout)
     );
@@ -111,16 +112,107 @@ fn the_picture_stays_where_it_is_while_words_change() {
 #[test]
 fn dialogs_lie_over_the_picture() {
     let plain = draw(&ui(), 768, 700).1;
-    for (key, lines) in [('?', &HELP[..]), ('x', &STOP[..])] {
+    let help = HELP.map(|(key, what)| format!("{key:8}{what}"));
+    for (key, lines) in [('?', &help[..]), ('x', &STOP.map(str::to_owned)[..])] {
         let mut ui = ui();
         ui.key(Key::Char(key));
         let (layout, pixels) = draw(&ui, 768, 700);
-        let longest = lines.iter().map(|line| line.len()).max().unwrap();
+        let longest = lines.iter().map(String::len).max().unwrap();
         let changed = plain.iter().zip(&pixels).filter(|(a, b)| a != b).count();
         assert!(changed > longest * ADVANCE * lines.len() * LINE * layout.scale, "{key}: {changed}");
         // The middle of the window is inside the box.
         let middle = pixels[350 * 768 + 384];
         assert!(COLOURS.contains(&middle), "{middle:x}");
+    }
+}
+
+/// The screen's text, as far as characters are drawn in `ink` from `x` and `y` on.
+fn reads(pixels: &[u32], width: usize, (x, y): (usize, usize), scale: usize, tone: Tone, text: &str) -> bool {
+    let mut ink = vec![0; pixels.len()];
+    text::draw(&mut ink, width, x, y, scale, tone.ink(), text);
+    ink.iter().zip(pixels).all(|(ink, pixel)| *ink == 0 || *pixel == COLOURS[usize::from(*ink)])
+}
+
+#[test]
+fn beside_the_pointer_stands_what_is_there() {
+    let mut ui = ui();
+    let (width, height) = (800, 600);
+    for at in [(0, 0), (3, 0), (0, 2), (3, 2), (2, 1)] {
+        ui.point(Some(at));
+        let (layout, pixels) = draw(&ui, width, height);
+        let place = layout.picture.unwrap();
+        let text = format!("colour {}", 10 + 4 * at.1 + at.0);
+        assert_eq!(layout.here.as_ref().map(|here| &*here.text), Some(&*text));
+        let found: Vec<(usize, usize)> = (0..place.y + place.height)
+            .flat_map(|y| (place.x..place.x + place.width).map(move |x| (x, y)))
+            // A quick look first: the word begins with the left edge of a `c`.
+            .filter(|(x, y)| pixels[(y + 3 * layout.scale) * width + x] == COLOURS[usize::from(PLAIN)])
+            .filter(|at| reads(&pixels, width, *at, layout.scale, Tone::Plain, &text))
+            .collect();
+        let [(x, y)] = found[..] else { panic!("{at:?}: {found:?}") };
+        let (column, row) = place.middle(at);
+        let (right, bottom) = (x + text::width(&text, layout.scale), y + GLYPH_HEIGHT * layout.scale);
+        assert!(right <= place.x + place.width && bottom <= place.y + place.height, "{at:?}");
+        assert!(
+            !(x..right).contains(&column) || !(y..bottom).contains(&row),
+            "{at:?}: the pixel itself is free"
+        );
+        assert!(
+            x.abs_diff(column).min(right.abs_diff(column)) < 40
+                && y.abs_diff(row).min(bottom.abs_diff(row)) < 40
+        );
+    }
+}
+
+#[test]
+fn an_old_picture_is_dark() {
+    let mut ui = ui();
+    ui.point(None);
+    let bright = draw(&ui, 800, 600).1;
+    ui.take(Event::Lost(Lost::Silent, Duration::from_secs(1)), Duration::ZERO);
+    let (layout, dark) = draw(&ui, 800, 600);
+    let (x, y) = layout.picture.unwrap().middle((1, 1));
+    let light = |pixel: u32| pixel.to_be_bytes().iter().map(|byte| u32::from(*byte)).sum::<u32>();
+    assert!(layout.dark && light(dark[y * 800 + x]) * 3 < light(bright[y * 800 + x]));
+}
+
+#[test]
+fn a_picture_of_another_size_has_another_place() {
+    let mut ui = ui();
+    let before = draw(&ui, 800, 600).0.picture.unwrap();
+    let Event::Frame(mut turned) = frame(Some(2)) else { unreachable!() };
+    (turned.picture.width, turned.picture.height) = (3, 4);
+    ui.take(Event::Frame(turned), Duration::ZERO);
+    ui.point(None);
+    let (layout, pixels) = draw(&ui, 800, 600);
+    let after = layout.picture.unwrap();
+    assert!(before.width > before.height && after.width < after.height);
+    let (x, y) = after.middle((2, 3));
+    let last = &ui.frame().unwrap().picture.rgb[33..];
+    assert_eq!(pixels[y * 800 + x], u32::from_be_bytes([0, last[0], last[1], last[2]]));
+}
+
+#[test]
+fn text_grows_with_the_screen() {
+    let scale = |width, factor| Layout::new(&ui(), Duration::ZERO, width, 2 * width, factor, 0).scale;
+    for (factor, large) in [(1.0, 2), (1.25, 3), (1.5, 3), (2.0, 4), (3.0, 6)] {
+        assert_eq!(scale((768.0 * factor) as usize, factor), large, "{factor}");
+    }
+    assert_eq!((scale(400, 1.0), scale(600, 1.5), scale(800, 2.0)), (1, 2, 2));
+}
+
+#[test]
+fn names_in_other_letters_are_spelled_and_have_their_room() {
+    let mut ui = ui();
+    ui.note("지하주차장 Süd".into(), Duration::ZERO);
+    for width in [200, 320, 768] {
+        let (layout, _) = draw(&ui, width, 900);
+        let words = text(&layout).replace('\n', " ");
+        assert!(words.contains("jihajuchajang Süd"), "{words}");
+        for line in &layout.lines {
+            let columns: usize = line.iter().map(|(text, _)| text.chars().count() + GAP).sum();
+            assert!((MARGIN + (columns - GAP) * ADVANCE) * layout.scale <= width, "{line:?}");
+        }
     }
 }
 

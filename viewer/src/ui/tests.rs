@@ -61,16 +61,15 @@ fn a_window_from_its_first_picture_to_a_lost_connection() {
     let status = says(&ui, ms(4050));
     assert_eq!(
         status,
-        "LIVE|camera01, Underground Parking(B2)|10.0/s|came 50 ms ago|4x3 PNG, palette 49 kB|? keys|"
+        "LIVE|camera01, Underground Parking(B2)|10.0 fps|came 50 ms ago|4x3 PNG, palette 49 kB|? keys|"
     );
     assert_eq!(ui.title(), "camera01 - camera:8080");
     assert!(says(&ui, ms(7500)).starts_with("nothing for 3 s|"));
     ui.take(Event::Lost(Lost::Closed { inside: true }, ms(1500)), ms(8000));
-    assert!(
-        says(&ui, ms(8000))
-            .starts_with("RECONNECTING in 2 s: the server closed the connection in the middle of a picture|")
-    );
-    assert!(says(&ui, ms(9600)).starts_with("RECONNECTING now: "));
+    assert!(says(&ui, ms(8000)).starts_with(
+        "RECONNECTING to camera:8080 in 2 s: the server closed the connection in the middle of a picture|"
+    ));
+    assert!(says(&ui, ms(9600)).starts_with("RECONNECTING to camera:8080 now: "));
     assert!(ui.frame().is_some(), "the last picture stays");
     ui.take(Event::Connected("127.0.0.1:1".parse().unwrap()), ms(9700));
     assert!(says(&ui, ms(9700)).starts_with("connected to camera:8080, waiting|"));
@@ -92,7 +91,8 @@ fn under_the_pointer_is_a_distance_of_the_picture_that_is_shown() {
     assert!(says(&ui, ms(5)).contains("|age 43 ms|"));
     ui.point(Some((0, 0)));
     assert!(says(&ui, ms(5)).contains("|0,0: no return|"));
-    assert!(says(&ui, ms(3000)).contains("colour 10"), "an old distance is none");
+    ui.take(frame(Some(7)), ms(2500));
+    assert!(says(&ui, ms(3000)).contains("|0,0: colour 10|"), "an old distance is none");
     ui.point(None);
     assert!(!says(&ui, ms(5)).contains("0,0"));
     ui.point(Some((1, 2)));
@@ -157,4 +157,50 @@ fn keys() {
     assert_eq!(ui.dialog(), Dialog::None);
     ui.note("saved a.png".into(), ms(0));
     assert!(says(&ui, ms(5999)).contains("|saved a.png|") && !says(&ui, ms(6000)).contains("saved"));
+}
+
+#[test]
+fn a_picture_of_some_time_ago_is_not_measured() {
+    let mut ui = Ui::new("c:1".into());
+    ui.point(Some((1, 0)));
+    assert_eq!((ui.here(ms(0)), ui.is_stale(ms(0))), (None, true));
+    ui.take(frame(Some(1)), ms(0));
+    ui.take(depth(1), ms(0));
+    assert_eq!(ui.here(ms(1999)), Some(Here { text: "1.001 m".into(), tone: Tone::Good }));
+    assert!(!ui.is_stale(ms(1999)) && ui.is_stale(ms(2000)));
+    assert_eq!(ui.here(ms(2000)), None);
+    ui.take(frame(Some(2)), ms(2100));
+    assert!(!ui.is_stale(ms(2100)));
+    ui.take(Event::Lost(Lost::Silent, ms(250)), ms(2200));
+    assert!(ui.is_stale(ms(2200)), "at once");
+    assert_eq!(ui.here(ms(2200)), None);
+    ui.key(Key::Char(' '));
+    assert!(!ui.is_stale(ms(2200)), "who freezes a picture knows that it is old");
+}
+
+#[test]
+fn a_picture_of_another_size_is_not_measured_with_the_depth_of_before() {
+    let mut ui = Ui::new("c:1".into());
+    ui.point(Some((3, 1)));
+    ui.take(frame(Some(1)), ms(0));
+    ui.take(depth(1), ms(0));
+    let Event::Frame(mut turned) = frame(Some(2)) else { unreachable!() };
+    (turned.picture.width, turned.picture.height) = (3, 4);
+    ui.take(Event::Frame(turned.clone()), ms(10));
+    assert_eq!((ui.depth(), ui.here(ms(10))), (None, None), "there is no fourth column any more");
+    ui.point(Some((2, 3)));
+    assert_eq!(ui.here(ms(10)), Some(Here { text: "colour 21".into(), tone: Tone::Plain }));
+    let Event::Depth(mut fitting) = depth(2) else { unreachable!() };
+    (fitting.width, fitting.height) = (3, 4);
+    ui.take(Event::Depth(fitting), ms(20));
+    assert_eq!(ui.here(ms(20)), Some(Here { text: "2.011 m".into(), tone: Tone::Good }));
+}
+
+#[test]
+fn what_the_colours_mean_is_said() {
+    let mut ui = Ui::new("c:1".into());
+    ui.take(frame(None), ms(0));
+    assert!(!says(&ui, ms(0)).contains("blue"), "the Python server does not say");
+    ui.take(frame(Some(1)), ms(0));
+    assert!(says(&ui, ms(0)).contains("|blue 0 to red 1.5 m|"));
 }
