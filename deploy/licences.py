@@ -1,4 +1,6 @@
-"""Licences and bill of materials of what a build for TARGET links, from cargo's own account: licences.py TARGET FOLDER.
+"""Licences and bill of materials of what a build of PROGRAM for TARGET links, from cargo's own account.
+
+licences.py depthcast|depthcast-view TARGET FOLDER
 
 Writes copyright (Debian's machine-readable form), THIRD-PARTY (every crate with the licence texts that it carries) and
 sbom.cdx.json (CycloneDX 1.5). The same sources give the same bytes: no time, no path of this machine.
@@ -10,11 +12,19 @@ import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
+MANIFESTS = {"depthcast": "Cargo.toml", "depthcast-view": "viewer/Cargo.toml"}
+# What is linked besides crates.
+LIBRARIES = {
+    "depthcast": "The GNU C library: LGPL-2.1-or-later; depthcast's sources and deploy/package are what it takes to link the\n"
+                 "program anew with another version of it.",
+    "depthcast-view": "The GNU C library and the libraries of X11 or Wayland are those of the system, found when the program starts.",
+}
 
 
-def linked(target):
+def linked(program, target):
     """The packages that the program is linked from, and the root: normal dependencies, no build or test ones."""
-    command = ["cargo", "metadata", "--format-version=1", "--locked", "--filter-platform", target]
+    command = ["cargo", "metadata", "--format-version=1", "--locked", "--filter-platform", target,
+               "--manifest-path", MANIFESTS[program]]
     data = json.loads(subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout)
     packages = {package["id"]: package for package in data["packages"]}
     nodes = {node["id"]: node for node in data["resolve"]["nodes"]}
@@ -47,17 +57,16 @@ def url(package):
     return f"pkg:cargo/{package['name']}@{package['version']}"
 
 
-def main(target, folder):
-    packages, tree, root = linked(target)
+def main(program, target, folder):
+    packages, tree, root = linked(program, target)
     outside = [packages[n] for n in tree if packages[n]["source"]]
     missing = [p["name"] for p in outside if not p["license"]]
     if missing:
         sys.exit(f"no licence is stated by {', '.join(missing)}")
 
-    seen, out = {}, ["What depthcast is linked from besides its own sources, and on what terms.", ""]
+    seen, out = {}, [f"What {program} is linked from besides its own sources, and on what terms.", ""]
     out += [f"{p['name']} {p['version']}: {p['license']}" for p in outside]
-    out += ["", "The Rust standard library: MIT OR Apache-2.0. The GNU C library: LGPL-2.1-or-later; depthcast's sources and"]
-    out += ["deploy/package are what it takes to link the program anew with another version of it.", ""]
+    out += ["", "The Rust standard library: MIT OR Apache-2.0.", LIBRARIES[program], ""]
     for package in outside:
         for name, text in texts(package):
             seen.setdefault(text, []).append(f"{package['name']} {package['version']} ({name})")
@@ -91,4 +100,4 @@ def main(target, folder):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], pathlib.Path(sys.argv[2]))
+    main(sys.argv[1], sys.argv[2], pathlib.Path(sys.argv[3]))

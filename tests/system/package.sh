@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
 # The packages: both built, lintian, built again in another folder to the same bytes, what they ask of a C library; and in
 # an arm64 root of Debian 11, whose glibc is that of JetPack 5, installed, upgraded with an edited configuration, removed,
-# purged, and the same with install.sh, then in a root that has busybox and nothing else.
+# purged, and the same with install.sh, then in a root that has busybox and nothing else. The viewer's packages likewise, and
+# the amd64 one installed in a root of Debian 12, where it takes pictures of the packaged appliance.
 #
 # Run by hand: an hour with everything built anew, minutes with CARGO_TARGET_DIR kept. Needs root, a Debian of amd64, and
-# registers qemu with the kernel (binfmt_misc) for as long as it runs. DEPTHCAST_PACKAGE_PARTS chooses: "build again root busybox".
+# registers qemu with the kernel (binfmt_misc) for as long as it runs. DEPTHCAST_PACKAGE_PARTS chooses: "build again root busybox viewer".
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/checks.sh"
 cd "$ROOT"
 
-PARTS=${DEPTHCAST_PACKAGE_PARTS:-build again root busybox}
+PARTS=${DEPTHCAST_PACKAGE_PARTS:-build again root busybox viewer}
 LAB=$OUT/package
 # The oldest that the mirror still has: 2.31.
 OLD=bullseye
@@ -35,12 +36,17 @@ need lintian lintian
 need shellcheck shellcheck
 need mmdebstrap mmdebstrap
 need arch-test arch-test
+need desktop-file-validate desktop-file-utils
 command -v cargo-deb >/dev/null || cargo install --locked --quiet cargo-deb
 
 if part build; then
-    for arch in amd64 arm64; do check "$arch builds" deploy/package "$arch"; done
+    for arch in amd64 arm64; do
+        check "$arch builds" deploy/package "$arch"
+        check "$arch: the viewer builds" deploy/package "$arch" viewer
+    done
 fi
 deb() { echo target/package/depthcast_*-*_"$1".deb; }
+viewer_deb() { echo target/package/depthcast-view_*-*_"$1".deb; }
 archive() { echo target/package/depthcast_*_"$1".tar.gz; }
 for arch in amd64 arm64; do
     check "$arch: lintian has nothing to say" quiet lintian --fail-on warning,error "$(deb $arch)"
@@ -64,6 +70,9 @@ if part again; then
         for file in "$(deb $arch)" "$(archive $arch)"; do
             check "$(basename "$file"): the same bytes" cmp "$file" "$LAB/elsewhere/$file"
         done
+        check "$arch: the viewer builds in another folder" env CARGO_TARGET_DIR="$LAB/elsewhere/build" \
+            SOURCE_DATE_EPOCH="$(git log -1 --format=%ct)" "$LAB/elsewhere/deploy/package" "$arch" viewer
+        check "$(basename "$(viewer_deb $arch)"): the same bytes" cmp "$(viewer_deb $arch)" "$LAB/elsewhere/$(viewer_deb $arch)"
         rm -rf "$LAB/elsewhere"
     done
 fi
@@ -192,6 +201,51 @@ if part busybox; then
     edit
     check 'busybox: once more, the edited configuration is kept' eval 'in_root "$inside/install.sh" && edited && there /etc/depthcast/config.toml.new-version'
     check 'busybox: uninstalls' eval 'in_root "$inside/install.sh" uninstall --purge && gone /usr/bin/depthcast /etc/depthcast /etc/udev/rules.d/60-depthcast.rules'
+fi
+# The newest version of the C library that a program asks for, and the libraries that it is linked with.
+asks() { readelf -V "$1" | grep -oE 'GLIBC_[0-9.]+' | cut -d _ -f 2 | sort -uV | tail -n 1; }
+links() { readelf -d "$1" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' | grep -vE '^(libc\.so\.6|libm\.so\.6|libgcc_s\.so\.1|ld-linux-.*)$'; }
+if part viewer; then
+    for arch in amd64 arm64; do
+        root=$LAB/viewer-$arch
+        rm -rf "${root:?}" && dpkg -x "$(viewer_deb $arch)" "$root"
+        check "viewer, $arch: lintian has nothing to say" quiet lintian --fail-on warning,error "$(viewer_deb $arch)"
+        check "viewer, $arch: no path of this machine is in it" eval \
+            "! strings '$root/usr/bin/depthcast-view' | grep -E '$ROOT|$HOME/|/usr/lib/[a-z0-9_]*-linux-gnu'"
+        check "viewer, $arch: linked with nothing but the C library" eval "! links '$root/usr/bin/depthcast-view'"
+        check "viewer, $arch: the C library that it depends on is new enough" eval \
+            "dpkg -f '$(viewer_deb $arch)' Depends | grep -o 'libc6 (>= [0-9.]*)' && dpkg --compare-versions '$(asks "$root/usr/bin/depthcast-view")' le \
+            \"\$(dpkg -f '$(viewer_deb $arch)' Depends | sed -n 's/.*libc6 (>= \([0-9.]*\)).*/\1/p')\""
+        say "NOTE $(basename "$(viewer_deb $arch)"): $(stat -c %s "$(viewer_deb $arch)") bytes, sha256 $(sha256sum <"$(viewer_deb $arch)" | cut -c 1-16)..."
+    done
+    check 'viewer, arm64: the program runs' qemu-aarch64-static -L /usr/aarch64-linux-gnu "$LAB/viewer-arm64/usr/bin/depthcast-view" --version
+    check 'viewer: the desktop file is valid' desktop-file-validate "$LAB/viewer-amd64/usr/share/applications/depthcast-view.desktop"
+    if [ ! -e "$LAB/desk-complete" ]; then
+        rm -rf "$LAB/desk"
+        again mmdebstrap --quiet --mode=root --variant=minbase --include=man-db bookworm "$LAB/desk" "$MIRROR" \
+            >"$OUT/mmdebstrap-amd64.log" 2>&1 || die "mmdebstrap, see $OUT/mmdebstrap-amd64.log"
+        touch "$LAB/desk-complete"
+    fi
+    rm -rf "$LAB/root" && cp -a --reflink=auto "$LAB/desk" "$LAB/root"
+    cp "$(viewer_deb amd64)" "$LAB/root/view.deb"
+    check 'viewer: installs, with nothing else' in_root dpkg -i /view.deb
+    check 'viewer: the program runs' in_root depthcast-view --version
+    check 'viewer: its manual is found, and has the keys' eval "in_root man depthcast-view | grep -q 'leave; the server goes on'"
+    check 'viewer: completions, icon and licences are there' there /usr/share/bash-completion/completions/depthcast-view \
+        /usr/share/zsh/vendor-completions/_depthcast-view /usr/share/fish/vendor_completions.d/depthcast-view.fish \
+        /usr/share/icons/hicolor/scalable/apps/depthcast-view.svg /usr/share/doc/depthcast-view/THIRD-PARTY \
+        /usr/share/doc/depthcast-view/sbom.cdx.json
+    check 'viewer: where there is no screen it says so' eval \
+        "! in_root env -u DISPLAY -u WAYLAND_DISPLAY depthcast-view >'$LAB/why.txt' 2>&1 && grep 'there is no window: .*--print' '$LAB/why.txt'"
+    "$LAB/amd64/usr/bin/depthcast" demo --listen 127.0.0.1:8098 >"$LAB/desk.txt" 2>&1 &
+    server=$!
+    until_ok 10 curl -fs http://127.0.0.1:8098/healthz || true
+    check 'viewer: takes pictures of the packaged appliance' eval "in_root depthcast-view 127.0.0.1:8098 --frames 3 --save /taken && \
+        there /taken/000001.png /taken/000003.png"
+    check 'viewer: takes its depth' eval "in_root depthcast-view 127.0.0.1:8098 --frames 2 --print --format png16 | grep -c nearest_mm | grep -qx 2"
+    kill "$server"
+    check 'viewer: purged' in_root dpkg -P depthcast-view
+    check 'viewer: nothing is left' gone /usr/bin/depthcast-view /usr/share/doc/depthcast-view /usr/share/applications/depthcast-view.desktop
 fi
 say "$passed checks passed, $failed failed ($PARTS)"
 [ "$failed" = 0 ] || die 'see above'
