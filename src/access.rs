@@ -30,8 +30,8 @@ pub enum Claim {
     None,
     /// They hold no token that is known.
     Wrong,
-    /// They hold a known token.
-    Right,
+    /// They hold this token, which is known, or nobody is asked for one.
+    Right(Option<TokenHash>),
 }
 
 impl Rules {
@@ -56,9 +56,17 @@ impl Rules {
             _ => return Claim::Wrong,
         };
         let given = TokenHash::of(token);
-        // All are compared, and each wholly: time tells nothing.
-        let known = self.tokens.iter().fold(false, |known, hash| known | hash.is(given));
-        if known { Claim::Right } else { Claim::Wrong }
+        if self.is_known(given) { Claim::Right(Some(given)) } else { Claim::Wrong }
+    }
+
+    /// Whether who was let in with `token`, or without one when nobody was asked, would be now.
+    pub fn admits(&self, token: Option<TokenHash>) -> bool {
+        self.tokens.is_empty() || token.is_some_and(|token| self.is_known(token))
+    }
+
+    /// All are compared, and each wholly: time tells nothing.
+    fn is_known(&self, given: TokenHash) -> bool {
+        self.tokens.iter().fold(false, |known, hash| known | hash.is(given))
     }
 
     /// Whether a request that says it is for `host` may become a WebSocket.
@@ -363,7 +371,7 @@ mod tests {
             [b"Basic ", &*coded].concat()
         };
         for right in [&b"Bearer one"[..], b"bearer  s3:cret ", &basic("any:one"), &basic(":s3:cret")] {
-            assert_eq!(rules.claim(Some(right)), Claim::Right, "{}", right.escape_ascii());
+            assert!(matches!(rules.claim(Some(right)), Claim::Right(Some(_))), "{}", right.escape_ascii());
         }
         let long = basic(&"x".repeat(700));
         for wrong in [

@@ -39,6 +39,8 @@ pub struct Counters {
     pub skipped: [u64; Protocol::ALL.len()],
     /// Bytes handed to the kernel.
     pub bytes: u64,
+    /// Requests with a token that is none.
+    pub wrong_tokens: u64,
     /// Connections closed, by [`Close::number`].
     pub closed: [u64; Close::WORDS.len()],
 }
@@ -264,7 +266,8 @@ pub fn write_state(
     let c = state.counters;
     write!(out, r#""uptime_s":{},"counters":{{"captured":{},"#, state.uptime.as_secs(), c.captured)?;
     write!(out, r#""torn":{},"placeholders":{},"lost":{},"#, c.torn, c.placeholders, c.lost)?;
-    write!(out, r#""accepted":{},"pictures":{},"bytes":{},"made":{{"#, c.accepted, c.pictures, c.bytes)?;
+    write!(out, r#""accepted":{},"pictures":{},"bytes":{},"#, c.accepted, c.pictures, c.bytes)?;
+    write!(out, r#""wrong_tokens":{},"made":{{"#, c.wrong_tokens)?;
     for (n, (format, made)) in state.made.by_format().into_iter().enumerate() {
         let comma = if n > 0 { "," } else { "" };
         write!(out, r#"{comma}"{format}":{made}"#)?;

@@ -306,8 +306,8 @@ impl Server {
     /// Takes over what may change while serving: everything but `listen` and `viewers_max`, which stay as they were, and
     /// a sensor's queue.
     ///
-    /// Viewers stay connected, but for those who are in no network of `allow` any more; the next frame is the first that
-    /// shows the change.
+    /// Viewers stay connected, but for those who are in no network of `allow` any more or came with a token that is none
+    /// any more; the next frame is the first that shows the change.
     pub fn apply(&mut self, settings: Settings, renderer: Renderer, kinect: &kinect::Settings, now: Now) {
         let listen = std::mem::take(&mut self.world.settings.listen);
         let viewers_max = self.world.settings.viewers_max;
@@ -316,9 +316,13 @@ impl Server {
         self.world.feed.set(kinect);
         self.world.state += 1;
         for place in 0..self.entries.len() {
-            let peer = self.entries[place].conn.as_ref().map(|conn| conn.peer);
-            if peer.is_some_and(|peer| !self.may_connect(peer)) {
+            let Some(conn) = &self.entries[place].conn else { continue };
+            // Each request is judged by itself.
+            let http_viewer = matches!(conn.phase, Phase::Stream(_) | Phase::WebSocket(_));
+            if !self.may_connect(conn.peer) {
                 self.close(place, Close::NotAllowed, now);
+            } else if http_viewer && !self.world.settings.rules.admits(conn.token) {
+                self.close(place, Close::TokenGone, now);
             }
         }
     }

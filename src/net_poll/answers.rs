@@ -25,6 +25,8 @@ impl World {
     ) -> Option<Verdict> {
         let guarded = !matches!(request.target, Target::Healthz | Target::Readyz);
         if request.claim == Claim::Wrong && guarded {
+            self.counters.wrong_tokens += 1;
+            self.warnings.wrong_token(now.mono, conn.peer);
             // Right tokens always pass: who shares an address with a guesser, as behind a proxy, is not locked out.
             if self.failures.is_barred(conn.peer, now.mono) {
                 let why = "too many wrong tokens came from this address; wait a minute";
@@ -36,6 +38,9 @@ impl World {
                 return None;
             }
             self.failures.note(conn.peer, now.mono);
+        }
+        if let Claim::Right(token) = request.claim {
+            conn.token = token;
         }
         match request.target {
             Target::Options => {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::rooms::{Lent, Rooms};
 use super::socket::Stream;
+use crate::access::TokenHash;
 use crate::clock::Now;
 use crate::limits::{DRAINED, FIRST_BYTE, GATE_EVERY, KEEP_ALIVE, REQUEST_TIME};
 use crate::metrics::Protocol;
@@ -61,6 +62,8 @@ pub(super) struct Conn {
     pub(super) blocked: Option<Duration>,
     /// When the request that is being read was begun.
     pub(super) request_begun: Option<Duration>,
+    /// What a viewer of a stream or a WebSocket was let in with.
+    pub(super) token: Option<TokenHash>,
     /// Serial number of the newest frame given.
     pub(super) had: u64,
     /// Sequence number and capture time of the picture being sent, or sent last.
@@ -109,6 +112,7 @@ impl Conn {
             progress: now.mono,
             blocked: None,
             request_begun: None,
+            token: None,
             had: 0,
             shown: None,
             sent: 0,

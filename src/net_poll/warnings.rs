@@ -19,6 +19,8 @@ pub(super) enum Warning {
     Sensor,
     /// A viewer of the Python protocol asked the server to stop.
     MayNotStop,
+    /// A request came with a token that is none.
+    WrongToken,
 }
 
 impl Warning {
@@ -28,11 +30,12 @@ impl Warning {
             Warning::System => Close::WORDS.len(),
             Warning::Sensor => Close::WORDS.len() + 1,
             Warning::MayNotStop => Close::WORDS.len() + 2,
+            Warning::WrongToken => Close::WORDS.len() + 3,
         }
     }
 }
 
-const KINDS: usize = Close::WORDS.len() + 3;
+const KINDS: usize = Close::WORDS.len() + 4;
 
 /// What was said, and what was held back since.
 #[derive(Debug, Default)]
@@ -65,6 +68,12 @@ impl Warnings {
     pub(super) fn may_not_stop(&mut self, now: Duration, peer: Peer) {
         if let Some(suppressed) = self.allow(Warning::MayNotStop, now) {
             log::warn!("{peer}: asked the server to stop and may not; see legacy.shutdown_from{suppressed}");
+        }
+    }
+
+    pub(super) fn wrong_token(&mut self, now: Duration, peer: Peer) {
+        if let Some(suppressed) = self.allow(Warning::WrongToken, now) {
+            log::warn!("{peer}: came with a wrong token{suppressed}");
         }
     }
 

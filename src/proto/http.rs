@@ -242,11 +242,11 @@ pub fn parse(head: &[u8], rules: &Rules) -> Request {
     if !matches!(method, "GET" | "HEAD") && (method, path) != ("POST", "/stream") {
         return refused(Status::MethodNotAllowed, "only GET, HEAD and OPTIONS are served");
     }
-    let claim = if rules.tokens.is_empty() { Claim::Right } else { rules.claim(authorization) };
+    let claim = if rules.tokens.is_empty() { Claim::Right(None) } else { rules.claim(authorization) };
     let target = match path {
         // Whoever looks after the machine need not be one who may watch.
         "/healthz" | "/readyz" => Target::new(path, query),
-        _ if claim != Claim::Right => {
+        _ if !matches!(claim, Claim::Right(_)) => {
             Target::Refused(Status::Unauthorized, "a token is needed, as the password of any user")
         }
         // Whoever has named the camera's names expects to be asked for by no other.

@@ -63,13 +63,15 @@ pub enum Close {
     Evicted,
     /// The peer is not in a network that may watch.
     NotAllowed,
+    /// The token that the viewer came with is none any more, or one is asked for now.
+    TokenGone,
     /// The server stops.
     Stopping,
 }
 
 impl Close {
     /// All reasons, in the order of [`Close::number`].
-    pub const WORDS: [&'static str; 15] = [
+    pub const WORDS: [&'static str; 16] = [
         "goodbye",
         "peer_closed",
         "broken",
@@ -85,6 +87,7 @@ impl Close {
         "not_allowed",
         "bad_frame",
         "stopping",
+        "token_gone",
     ];
 
     /// Position in [`Close::WORDS`], for counters.
@@ -105,6 +108,7 @@ impl Close {
             Close::NotAllowed => 12,
             Close::BadFrame(_) => 13,
             Close::Stopping => 14,
+            Close::TokenGone => 15,
         }
     }
 
@@ -134,6 +138,7 @@ impl fmt::Display for Close {
             Close::Full => f.write_str("all places for viewers are taken"),
             Close::Evicted => f.write_str("its place was needed"),
             Close::NotAllowed => f.write_str("it is in no network of viewers.allow"),
+            Close::TokenGone => f.write_str("its token is not valid any more"),
             Close::Stopping => f.write_str("the server stops"),
         }
     }

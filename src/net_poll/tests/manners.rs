@@ -22,6 +22,8 @@ fn who_guesses_too_often_loses_the_connection_with_the_answer() {
     guesser.write_all(guess).expect("written");
     let (heard, closed) = rig.hear(&mut guesser, |_| false);
     assert!(heard.starts_with(b"HTTP/1.1 429 "), "{}", heard.escape_ascii());
+    assert_eq!(rig.server.world.counters.wrong_tokens, 12);
+    assert_eq!(rig.server.world.warnings.held_back(Warning::WrongToken), 11, "one line, and a count");
     assert!(closed, "the answer says that the connection is closed");
 }
 
@@ -116,6 +118,39 @@ fn who_may_not_watch_any_more_is_sent_away_with_the_reload() {
     assert_eq!((rig.connections(), rig.server.world.viewers), (1, 1));
     assert_eq!(rig.closed(Close::NotAllowed), 3);
     assert!(viewers.iter_mut().chain([&mut idle]).all(|stream| !is_open(&mut rig, stream)));
+}
+
+#[test]
+fn who_watches_with_a_token_that_is_taken_out_is_sent_away_with_the_reload() {
+    let [lost, kept] = [b"lost", b"kept"].map(|token| TokenHash::of(token));
+    let mut rig = Rig::with(10, "", |s| s.rules.tokens = vec![lost, kept]);
+    let stream = |rig: &mut Rig, token: &str| {
+        rig.say(format!("GET /stream HTTP/1.1\r\nAuthorization: Bearer {token}\r\n\r\n").as_bytes())
+    };
+    let (mut sent_away, mut stays) = (stream(&mut rig, "lost"), stream(&mut rig, "kept"));
+    let mut python = rig.say(b"0");
+    rig.settle();
+    assert_eq!(rig.server.world.viewers, 3);
+    let apply = |rig: &mut Rig, tokens: Vec<TokenHash>| {
+        let mut settings = rig.server.world.settings.clone();
+        settings.rules.tokens = tokens;
+        let renderer =
+            Renderer::new(Range::PYTHON, Camera::default(), LocalClock::utc(), View::new(&Spec::default()));
+        rig.server.apply(settings, renderer, &kinect::Settings::default(), rig.now);
+    };
+    apply(&mut rig, vec![kept]);
+    assert_eq!(rig.closed(Close::TokenGone), 1);
+    assert!(!is_open(&mut rig, &mut sent_away));
+    assert!(is_open(&mut rig, &mut stays) && is_open(&mut rig, &mut python), "they have done nothing");
+    // Nobody is asked, then somebody is again: who came meanwhile has no token.
+    apply(&mut rig, Vec::new());
+    let mut without = rig.say(b"GET /stream HTTP/1.1\r\n\r\n");
+    rig.settle();
+    assert!(is_open(&mut rig, &mut without));
+    apply(&mut rig, vec![kept]);
+    assert!(!is_open(&mut rig, &mut without));
+    assert!(is_open(&mut rig, &mut stays), "its token is asked for again");
+    assert_eq!(rig.closed(Close::TokenGone), 2);
 }
 
 #[test]
