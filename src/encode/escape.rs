@@ -30,6 +30,7 @@ pub fn escape(bytes: &[u8], out: &mut [u8]) -> usize {
 /// As many blocks of 64 bytes as there are, but the last two: how much was read and written.
 ///
 /// * `escaped`: which bytes of a block are escaped, the first in the lowest place.
+#[cfg(any(test, target_arch = "x86_64"))]
 #[inline(always)]
 fn blocks(bytes: &[u8], out: &mut [u8], escaped: impl Fn(&[u8; BLOCK]) -> u64) -> (usize, usize) {
     let block = |at: usize| bytes[at..].first_chunk::<BLOCK>().expect("two blocks were left");
@@ -113,6 +114,7 @@ static CODES: [[u8; 8]; 256] = {
 };
 
 /// Bytes that are looked at together, one for each bit of a mask.
+#[cfg(any(test, target_arch = "x86_64"))]
 const BLOCK: usize = 64;
 
 #[cfg(test)]
