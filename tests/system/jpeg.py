@@ -2,15 +2,14 @@
 
 import io
 import json
-import shutil
 import subprocess
 
 import cv2
 import numpy as np
 from PIL import Image
 
-from harness import DATA, OUT, Server, main, need, step
-from png import SHAPE, get, made_up
+from harness import OUT, Server, main, need, step
+from png import SHAPE, get, recording
 
 # Quality, subsampling, and the far end of the range.
 SETTINGS = (
@@ -110,16 +109,7 @@ def run():
     """recorded frames and made-up ones become OpenCV's bytes at several settings, and all readers take them"""
     print(f"  OpenCV {cv2.__version__}, Pillow {Image.__version__}")
     work = OUT / "jpeg"
-    shutil.rmtree(work, ignore_errors=True)
-    source = work / "source"
-    source.mkdir(parents=True)
-    frames = {name: depth.astype(np.uint16) for name, depth in made_up().items()}
-    recorded = sorted((DATA / "depth").glob("*.png"))
-    if not recorded:
-        print(f"  SKIPPED: no {DATA}/depth: only made-up frames; set DEPTHCAST_DATA", flush=True)
-    frames.update({path.stem: cv2.imread(str(path), cv2.IMREAD_UNCHANGED) for path in recorded})
-    for name, depth in frames.items():
-        need(cv2.imwrite(str(source / f"{name}.png"), depth), f"cannot write {name}")
+    source, frames = recording(work)
     for quality, subsampling, max_mm in SETTINGS:
         name = f"{quality}-{subsampling}-{max_mm}"
         with step(f"quality {quality}, {subsampling}, 0-{max_mm} mm"):

@@ -100,10 +100,8 @@ def millimetres(png):
     }
 
 
-def run():
-    """recorded frames and made-up ones are the same to pngcheck, Pillow and OpenCV, and what OpenCV paints"""
-    print(f"  OpenCV {cv2.__version__}, Pillow {Image.__version__}")
-    work = OUT / "png"
+def recording(work):
+    """A fresh folder in `work` that can be played, and the frames in it, recorded and made up, by their names."""
     shutil.rmtree(work, ignore_errors=True)
     source = work / "source"
     source.mkdir(parents=True)
@@ -114,6 +112,14 @@ def run():
     frames.update({path.stem: cv2.imread(str(path), cv2.IMREAD_UNCHANGED) for path in recorded})
     for name, depth in frames.items():
         need(cv2.imwrite(str(source / f"{name}.png"), depth), f"cannot write {name}")
+    return source, frames
+
+
+def run():
+    """recorded frames and made-up ones are the same to pngcheck, Pillow and OpenCV, and what OpenCV paints"""
+    print(f"  OpenCV {cv2.__version__}, Pillow {Image.__version__}")
+    work = OUT / "png"
+    source, frames = recording(work)
     for max_mm in RANGES:
         folder = work / str(max_mm)
         folder.mkdir()
