@@ -169,8 +169,10 @@ pub enum Error {
     },
     /// No frame came.
     NoFrame(Option<Trouble>),
-    /// The system refuses something that is needed.
+    /// The system refuses something that is needed to begin.
     System(io::Error),
+    /// The system refuses something that is needed to go on.
+    Broken(io::Error),
     /// The disk has filled up.
     Full {
         /// The folder.
@@ -198,7 +200,7 @@ impl Error {
             | Error::NoRoom { .. }
             | Error::NoFrame(_)
             | Error::System(_) => true,
-            Error::Full { .. } | Error::Write(..) | Error::OtherSensor { .. } => false,
+            Error::Broken(_) | Error::Full { .. } | Error::Write(..) | Error::OtherSensor { .. } => false,
         }
     }
 }
@@ -216,6 +218,7 @@ impl fmt::Display for Error {
             Error::NoFrame(Some(trouble)) => write!(f, "no frame came: {trouble}"),
             Error::NoFrame(None) => f.write_str("no frame came, and the driver knows no reason"),
             Error::System(e) => write!(f, "cannot begin: {e}"),
+            Error::Broken(e) => write!(f, "cannot go on: {e}; what was recorded until then stays"),
             Error::Full { folder, frames } => {
                 write!(f, "{}: the disk is full; {frames} frames were written", folder.display())
             }
@@ -289,7 +292,7 @@ impl<'a> Watch<'a> {
         let result = self.record(writer, limit);
         let counters = *self.sensor.stream_counters();
         let incomplete = counters.frames_dropped + counters.frames_lost;
-        self.stop().map_err(Error::System)?;
+        self.stop().map_err(Error::Broken)?;
         result.map(|()| incomplete)
     }
 
@@ -319,7 +322,7 @@ impl<'a> Watch<'a> {
                     self.say();
                     // Limits are looked at now and then, whatever the sensor does.
                     let at = self.sensor.deadline().map_or(LOOK, |at| at.saturating_sub(now).min(LOOK));
-                    self.wait(at).map_err(Error::System)?;
+                    self.wait(at).map_err(Error::Broken)?;
                 }
             }
         }
@@ -480,7 +483,7 @@ impl Writer {
     fn finish(self) -> Result<(u64, u64), Error> {
         drop(self.jobs);
         let written =
-            self.thread.join().unwrap_or_else(|_| Err(Error::System(io::ErrorKind::Other.into())))?;
+            self.thread.join().unwrap_or_else(|_| Err(Error::Broken(io::ErrorKind::Other.into())))?;
         Ok((written, self.lost.load(Ordering::Relaxed)))
     }
 }

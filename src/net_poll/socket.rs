@@ -239,7 +239,8 @@ thread_local! {
 /// A socket file that nobody listens on is left from a run that was killed; any other file stays.
 fn remove_stale(path: &Path) -> io::Result<()> {
     match fs::symlink_metadata(path) {
-        Ok(meta) if meta.file_type().is_socket() => match std::os::unix::net::UnixStream::connect(path) {
+        // mio's never waits: a listener with a full queue is one, too.
+        Ok(meta) if meta.file_type().is_socket() => match UnixStream::connect(path) {
             Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
             _ => Err(io::ErrorKind::AddrInUse.into()),
         },
@@ -293,6 +294,14 @@ mod tests {
         assert_eq!(second.kind(), io::ErrorKind::AddrInUse);
         drop(live);
         assert!(!path.exists(), "the socket file stays behind");
+        // Somebody whose queue is full does not keep a start waiting.
+        let busy = std::os::unix::net::UnixListener::bind(&path).expect("bound");
+        nix::sys::socket::listen(&busy, nix::sys::socket::Backlog::new(0).expect("short")).expect("listens");
+        let _queued = UnixStream::connect(&path).expect("the only place");
+        let full = UnixStream::connect(&path).expect_err("no place");
+        assert_eq!(full.kind(), io::ErrorKind::WouldBlock);
+        let third = Listener::bind(&Address::Unix(path.clone())).expect_err("somebody listens");
+        assert_eq!(third.kind(), io::ErrorKind::AddrInUse);
         fs::write(&file, "precious").expect("written");
         assert!(Listener::bind(&Address::Unix(file.clone())).is_err());
         assert_eq!(fs::read(&file).expect("still there"), b"precious");
