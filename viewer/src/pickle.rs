@@ -116,6 +116,49 @@ fn opcode_name(byte: u8) -> &'static str {
     }
 }
 
+/// The opcodes that are obeyed or answered in words, by their names in CPython's `Lib/pickle.py`.
+mod op {
+    pub(super) const PROTO: u8 = 0x80;
+    pub(super) const FRAME: u8 = 0x95;
+    pub(super) const MARK: u8 = b'(';
+    pub(super) const STOP: u8 = b'.';
+    pub(super) const NONE: u8 = b'N';
+    pub(super) const NEWTRUE: u8 = 0x88;
+    pub(super) const NEWFALSE: u8 = 0x89;
+    pub(super) const INT: u8 = b'I';
+    pub(super) const LONG: u8 = b'L';
+    pub(super) const LONG1: u8 = 0x8a;
+    pub(super) const BININT: u8 = b'J';
+    pub(super) const BININT1: u8 = b'K';
+    pub(super) const BININT2: u8 = b'M';
+    pub(super) const UNICODE: u8 = b'V';
+    pub(super) const SHORT_BINUNICODE: u8 = 0x8c;
+    pub(super) const BINUNICODE: u8 = b'X';
+    pub(super) const BINUNICODE8: u8 = 0x8d;
+    pub(super) const SHORT_BINBYTES: u8 = b'C';
+    pub(super) const BINBYTES: u8 = b'B';
+    pub(super) const BINBYTES8: u8 = 0x8e;
+    pub(super) const BYTEARRAY8: u8 = 0x96;
+    pub(super) const NEXT_BUFFER: u8 = 0x97;
+    pub(super) const READONLY_BUFFER: u8 = 0x98;
+    pub(super) const EMPTY_TUPLE: u8 = b')';
+    pub(super) const TUPLE: u8 = b't';
+    pub(super) const TUPLE1: u8 = 0x85;
+    pub(super) const TUPLE2: u8 = 0x86;
+    pub(super) const TUPLE3: u8 = 0x87;
+    pub(super) const GLOBAL: u8 = b'c';
+    pub(super) const STACK_GLOBAL: u8 = 0x93;
+    pub(super) const PUT: u8 = b'p';
+    pub(super) const BINPUT: u8 = b'q';
+    pub(super) const LONG_BINPUT: u8 = b'r';
+    pub(super) const MEMOIZE: u8 = 0x94;
+    pub(super) const GET: u8 = b'g';
+    pub(super) const BINGET: u8 = b'h';
+    pub(super) const LONG_BINGET: u8 = b'j';
+    pub(super) const REDUCE: u8 = b'R';
+    pub(super) const BUILD: u8 = b'b';
+}
+
 /// Place of a value in [`Machine::values`]: copying a reference copies no data.
 type Id = usize;
 
@@ -185,131 +228,43 @@ impl<'a> Machine<'a> {
     /// Obeys one opcode; the bytes of the array when that was the last.
     fn step(&mut self) -> Result<Option<Cow<'a, [u8]>>, What> {
         let [opcode] = self.take()?;
+        if let Some(value) = self.value(opcode)? {
+            self.push(value)?;
+            return Ok(None);
+        }
         match opcode {
-            // PROTO, FRAME
-            0x80 => {
+            op::PROTO => {
                 let [version] = self.take()?;
                 if version > 5 {
                     return Err(What::Protocol(version));
                 }
             }
-            0x95 => {
+            op::FRAME => {
                 let length = self.length8()?;
                 if length > self.rest.len() {
                     return Err(What::Ended);
                 }
             }
-            // MARK
-            b'(' => {
+            op::MARK => {
                 if self.marks.len() + self.stack.len() >= PICKLE_STACK_MAX {
                     return Err(What::Limit("things on its stack"));
                 }
                 self.marks.push(self.stack.len());
             }
-            // NONE, NEWTRUE, NEWFALSE
-            b'N' => self.push(Value::None)?,
-            0x88 => self.push(Value::Bool(true))?,
-            0x89 => self.push(Value::Bool(false))?,
-            // INT, LONG, LONG1, BININT, BININT1, BININT2
-            b'I' => {
-                let value = match self.line()? {
-                    b"00" => Value::Bool(false),
-                    b"01" => Value::Bool(true),
-                    digits => Value::Int(int(digits)?),
-                };
-                self.push(value)?;
-            }
-            b'L' => {
-                let line = self.line()?;
-                // Python 3.6 writes `0L`, and so did Python 2.
-                let value = int(line.strip_suffix(b"L").unwrap_or(line))?;
-                self.push(Value::Int(value))?;
-            }
-            0x8a => {
-                let [length] = self.take()?;
-                let bytes = self.bytes(usize::from(length))?;
-                if bytes.len() > 8 {
-                    return Err(What::Value);
-                }
-                let sign = bytes.last().is_some_and(|last| last & 0x80 != 0);
-                let mut wide = [if sign { 0xff } else { 0 }; 8];
-                wide[..bytes.len()].copy_from_slice(bytes);
-                self.push(Value::Int(i64::from_le_bytes(wide)))?;
-            }
-            b'J' => {
-                let value = i32::from_le_bytes(self.take()?);
-                self.push(Value::Int(value.into()))?;
-            }
-            b'K' => {
-                let [value] = self.take()?;
-                self.push(Value::Int(value.into()))?;
-            }
-            b'M' => {
-                let value = u16::from_le_bytes(self.take()?);
-                self.push(Value::Int(value.into()))?;
-            }
-            // UNICODE, SHORT_BINUNICODE, BINUNICODE, BINUNICODE8
-            b'V' => {
-                let end = self.rest.iter().position(|byte| *byte == b'\n').ok_or(What::Ended)?;
-                let line = self.bytes(end)?;
-                self.bytes(1)?;
-                self.push(Value::Escaped(line))?;
-            }
-            0x8c => {
-                let [length] = self.take()?;
-                let text = self.bytes(length.into())?;
-                self.push(Value::Text(text))?;
-            }
-            b'X' => {
-                let length = self.length4()?;
-                let text = self.bytes(length)?;
-                self.push(Value::Text(text))?;
-            }
-            0x8d => {
-                let length = self.length8()?;
-                let text = self.bytes(length)?;
-                self.push(Value::Text(text))?;
-            }
-            // SHORT_BINBYTES, BINBYTES, BINBYTES8, BYTEARRAY8
-            b'C' => {
-                let [length] = self.take()?;
-                let bytes = self.bytes(length.into())?;
-                self.push(Value::Bytes(bytes.into()))?;
-            }
-            b'B' => {
-                let length = self.length4()?;
-                let bytes = self.bytes(length)?;
-                self.push(Value::Bytes(bytes.into()))?;
-            }
-            0x8e | 0x96 => {
-                let length = self.length8()?;
-                let bytes = self.bytes(length)?;
-                self.push(Value::Bytes(bytes.into()))?;
-            }
-            // NEXT_BUFFER, READONLY_BUFFER
-            0x97 | 0x98 => return Err(What::OutOfBand),
-            // EMPTY_TUPLE, TUPLE, TUPLE1, TUPLE2, TUPLE3
-            b')' => self.push(Value::Tuple(Vec::new()))?,
-            b't' => {
+            op::NEXT_BUFFER | op::READONLY_BUFFER => return Err(What::OutOfBand),
+            op::TUPLE => {
                 let mark = self.marks.pop().ok_or(What::Stack)?;
                 let items = self.stack.split_off(mark);
                 self.push(Value::Tuple(items))?;
             }
-            0x85..=0x87 => {
-                let count = usize::from(opcode - 0x84);
-                let mut items = Vec::with_capacity(count);
-                for _ in 0..count {
-                    items.push(self.pop()?);
-                }
-                items.reverse();
-                self.push(Value::Tuple(items))?;
-            }
-            // GLOBAL, STACK_GLOBAL
-            b'c' => {
+            op::TUPLE1 => self.tuple(1)?,
+            op::TUPLE2 => self.tuple(2)?,
+            op::TUPLE3 => self.tuple(3)?,
+            op::GLOBAL => {
                 let (module, name) = (self.line()?, self.line()?);
                 self.name(module, name)?;
             }
-            0x93 => {
+            op::STACK_GLOBAL => {
                 let (name, module) = (self.pop()?, self.pop()?);
                 let (Value::Text(module), Value::Text(name)) = (&self.values[module], &self.values[name])
                 else {
@@ -318,53 +273,95 @@ impl<'a> Machine<'a> {
                 let (module, name) = (*module, *name);
                 self.name(module, name)?;
             }
-            // PUT, BINPUT, LONG_BINPUT, MEMOIZE
-            b'p' => {
-                let place = usize::try_from(int(self.line()?)?).map_err(|_| What::Value)?;
+            op::PUT | op::BINPUT | op::LONG_BINPUT => {
+                let place = self.place(opcode)?;
                 self.put(place)?;
             }
-            b'q' => {
-                let [place] = self.take()?;
-                self.put(place.into())?;
-            }
-            b'r' => {
-                let place = self.length4()?;
-                self.put(place)?;
-            }
-            0x94 => {
-                let place = self.memoized;
-                self.put(place)?;
-            }
-            // GET, BINGET, LONG_BINGET
-            b'g' => {
-                let place = usize::try_from(int(self.line()?)?).map_err(|_| What::Value)?;
+            op::MEMOIZE => self.put(self.memoized)?,
+            op::GET | op::BINGET | op::LONG_BINGET => {
+                let place = self.place(opcode)?;
                 self.get(place)?;
             }
-            b'h' => {
-                let [place] = self.take()?;
-                self.get(place.into())?;
-            }
-            b'j' => {
-                let place = self.length4()?;
-                self.get(place)?;
-            }
-            // REDUCE, BUILD
-            b'R' => {
+            op::REDUCE => {
                 let (arguments, function) = (self.pop()?, self.pop()?);
                 let value = self.call(function, arguments)?;
                 self.push(value)?;
             }
-            b'b' => {
+            op::BUILD => {
                 let state = self.pop()?;
                 let object = self.pop()?;
                 self.build(object, state)?;
                 self.stack.push(object);
             }
-            // STOP
-            b'.' => return self.finish().map(Some),
+            op::STOP => return self.finish().map(Some),
             other => return Err(What::Opcode(other)),
         }
         Ok(None)
+    }
+
+    /// The value that an opcode brings with it; `None` for an opcode that does something else, of which nothing is read.
+    fn value(&mut self, opcode: u8) -> Result<Option<Value<'a>>, What> {
+        Ok(Some(match opcode {
+            op::NONE => Value::None,
+            op::NEWTRUE => Value::Bool(true),
+            op::NEWFALSE => Value::Bool(false),
+            op::INT => match self.line()? {
+                b"00" => Value::Bool(false),
+                b"01" => Value::Bool(true),
+                digits => Value::Int(int(digits)?),
+            },
+            op::LONG => {
+                let line = self.line()?;
+                // Python 3.6 writes `0L`, and so did Python 2.
+                Value::Int(int(line.strip_suffix(b"L").unwrap_or(line))?)
+            }
+            op::LONG1 => {
+                let bytes = self.bytes1()?;
+                if bytes.len() > 8 {
+                    return Err(What::Value);
+                }
+                let sign = bytes.last().is_some_and(|last| last & 0x80 != 0);
+                let mut wide = [if sign { 0xff } else { 0 }; 8];
+                wide[..bytes.len()].copy_from_slice(bytes);
+                Value::Int(i64::from_le_bytes(wide))
+            }
+            op::BININT => Value::Int(i32::from_le_bytes(self.take()?).into()),
+            op::BININT1 => Value::Int(u8::from_le_bytes(self.take()?).into()),
+            op::BININT2 => Value::Int(u16::from_le_bytes(self.take()?).into()),
+            op::UNICODE => {
+                let end = self.rest.iter().position(|byte| *byte == b'\n').ok_or(What::Ended)?;
+                let line = self.bytes(end)?;
+                self.bytes(1)?;
+                Value::Escaped(line)
+            }
+            op::SHORT_BINUNICODE => Value::Text(self.bytes1()?),
+            op::BINUNICODE => Value::Text(self.bytes4()?),
+            op::BINUNICODE8 => Value::Text(self.bytes8()?),
+            op::SHORT_BINBYTES => Value::Bytes(self.bytes1()?.into()),
+            op::BINBYTES => Value::Bytes(self.bytes4()?.into()),
+            op::BINBYTES8 | op::BYTEARRAY8 => Value::Bytes(self.bytes8()?.into()),
+            op::EMPTY_TUPLE => Value::Tuple(Vec::new()),
+            _ => return Ok(None),
+        }))
+    }
+
+    /// A tuple of the `count` topmost things.
+    fn tuple(&mut self, count: usize) -> Result<(), What> {
+        let mut items = Vec::with_capacity(count);
+        for _ in 0..count {
+            items.push(self.pop()?);
+        }
+        items.reverse();
+        self.push(Value::Tuple(items))
+    }
+
+    /// The place in the memo that one of the opcodes for it names.
+    fn place(&mut self, opcode: u8) -> Result<usize, What> {
+        match opcode {
+            op::BINPUT | op::BINGET => Ok(u8::from_le_bytes(self.take()?).into()),
+            op::LONG_BINPUT | op::LONG_BINGET => self.length4(),
+            _ => usize::try_from(int(self.line()?)?).map_err(|_| What::Value),
+        }
     }
 
     fn finish(&mut self) -> Result<Cow<'a, [u8]>, What> {
@@ -536,6 +533,24 @@ impl<'a> Machine<'a> {
         let (bytes, rest) = self.rest.split_at_checked(length).ok_or(What::Ended)?;
         self.rest = rest;
         Ok(bytes)
+    }
+
+    /// Bytes behind their number, which is one byte.
+    fn bytes1(&mut self) -> Result<&'a [u8], What> {
+        let [length] = self.take()?;
+        self.bytes(length.into())
+    }
+
+    /// Bytes behind their number, which is four bytes.
+    fn bytes4(&mut self) -> Result<&'a [u8], What> {
+        let length = self.length4()?;
+        self.bytes(length)
+    }
+
+    /// Bytes behind their number, which is eight bytes.
+    fn bytes8(&mut self) -> Result<&'a [u8], What> {
+        let length = self.length8()?;
+        self.bytes(length)
     }
 
     fn length4(&mut self) -> Result<usize, What> {
