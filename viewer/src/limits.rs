@@ -45,6 +45,15 @@ pub const CONNECT_TIME: Duration = Duration::from_secs(5);
 /// picture there is no such limit: the Python server serves one viewer and lets the others wait.
 pub const SILENCE: Duration = Duration::from_secs(10);
 
+/// Silence after which the system asks whether the server is still there.
+pub const KEEPALIVE_IDLE: Duration = Duration::from_secs(10);
+
+/// Time between two such questions.
+pub const KEEPALIVE_EVERY: Duration = Duration::from_secs(5);
+
+/// Questions without an answer after which the connection is lost.
+pub const KEEPALIVE_PROBES: u32 = 4;
+
 /// Time a leaving viewer waits for the reply that it has asked for, and then for the server to close.
 pub const LEAVE_TIME: Duration = Duration::from_secs(1);
 

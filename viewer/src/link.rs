@@ -1,7 +1,7 @@
 //! The sockets: one for the Python protocol and, when the server turns out to be depthcast, one for depth.
 //!
-//! [`Link::run`] is one loop on one thread; what it learns goes to a function as [`Event`]s, what it should do comes as
-//! [`Command`]s. depthcast is recognised by what its pictures say of themselves, so the Python server never sees a byte
+//! [`Link::run`] is one loop on one thread; what it learns goes to a function as [`Event`]s, and a [`Remote`] tells it
+//! how to leave. depthcast is recognised by what its pictures say of themselves, so the Python server never sees a byte
 //! that is not of its protocol.
 
 use std::collections::VecDeque;
@@ -19,7 +19,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use socket2::{SockRef, TcpKeepalive};
 
 use crate::depth::{Broken, Client, Depth};
-use crate::limits::DEPTH_REST;
+use crate::limits::{DEPTH_REST, KEEPALIVE_EVERY, KEEPALIVE_IDLE, KEEPALIVE_PROBES};
 use crate::message::Message;
 use crate::pickle;
 use crate::picture::Picture;
@@ -123,24 +123,17 @@ pub enum Ended {
     Lost(Lost),
 }
 
-/// What a link is told.
-#[derive(Clone, Copy, Debug)]
-pub enum Command {
-    /// To leave.
-    Leave(Leave),
-}
-
-/// Tells a link what to do, from any thread.
+/// Tells a link to leave, from any thread.
 #[derive(Clone, Debug)]
 pub struct Remote {
-    commands: Sender<Command>,
+    orders: Sender<Leave>,
     waker: Arc<Waker>,
 }
 
 impl Remote {
-    /// Says it. A link that has ended does not hear.
-    pub fn tell(&self, command: Command) {
-        let _ = self.commands.send(command);
+    /// Tells it to leave, and how. A link that has ended does not hear.
+    pub fn tell(&self, how: Leave) {
+        let _ = self.orders.send(how);
         let _ = self.waker.wake();
     }
 }
@@ -163,7 +156,7 @@ pub struct Options {
 pub struct Link {
     options: Options,
     poll: Poll,
-    commands: Receiver<Command>,
+    orders: Receiver<Leave>,
     started: Instant,
     session: Session,
     python: Option<Connection>,
@@ -206,11 +199,11 @@ impl Link {
     pub fn new(options: Options) -> io::Result<(Self, Remote)> {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
-        let (sender, commands) = mpsc::channel();
+        let (sender, orders) = mpsc::channel();
         let link = Self {
             options,
             poll,
-            commands,
+            orders,
             started: Instant::now(),
             session: Session::new(),
             python: None,
@@ -224,7 +217,7 @@ impl Link {
             news: VecDeque::new(),
             buffer: vec![0; CHUNK],
         };
-        Ok((link, Remote { commands: sender, waker }))
+        Ok((link, Remote { orders: sender, waker }))
     }
 
     /// Runs until it is told to leave, `sink` breaks off, or a connection is lost that is not to be tried again.
@@ -234,7 +227,7 @@ impl Link {
     pub fn run(mut self, mut sink: impl FnMut(Event) -> ControlFlow<()>) -> io::Result<Ended> {
         let mut events = Events::with_capacity(8);
         loop {
-            while let Ok(Command::Leave(how)) = self.commands.try_recv() {
+            while let Ok(how) = self.orders.try_recv() {
                 self.told = self.session.leave(how, self.now());
             }
             self.read_python();
@@ -537,9 +530,11 @@ fn open(poll: &Poll, token: Token, address: SocketAddr) -> io::Result<Connection
     let options = SockRef::from(&socket);
     // Neither is worth failing for.
     let _ = options.set_tcp_nodelay(true);
-    let keepalive =
-        TcpKeepalive::new().with_time(Duration::from_secs(10)).with_interval(Duration::from_secs(5));
-    let _ = options.set_tcp_keepalive(&keepalive.with_retries(4));
+    let keepalive = TcpKeepalive::new()
+        .with_time(KEEPALIVE_IDLE)
+        .with_interval(KEEPALIVE_EVERY)
+        .with_retries(KEEPALIVE_PROBES);
+    let _ = options.set_tcp_keepalive(&keepalive);
     Ok(Connection { socket, address, up: false, ready: false })
 }
 

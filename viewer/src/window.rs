@@ -25,7 +25,7 @@ use winit::platform::x11::WindowAttributesExtX11;
 use winit::window::{Fullscreen, Icon, Window, WindowId};
 
 use crate::failure::Failure;
-use crate::link::{Command, Ended, Event, Link, Options, Remote};
+use crate::link::{Ended, Event, Link, Options, Remote};
 use crate::save;
 use crate::screen::Layout;
 use crate::session::Leave;
@@ -272,7 +272,7 @@ impl App {
     fn leave(&mut self, how: Leave) {
         self.leaving = Some(how);
         self.ui.leaving();
-        self.remote.tell(Command::Leave(how));
+        self.remote.tell(how);
         self.redraw();
     }
 
