@@ -50,8 +50,6 @@ pub struct About {
     pub online: bool,
     /// Depths at the ends of the palette, in millimetres; `None` where colours are no depths.
     pub range_mm: Option<(u16, u16)>,
-    /// Name of the camera.
-    pub name: String,
 }
 
 impl Eq for About {}
@@ -161,7 +159,6 @@ impl About {
             captured: json["captured"].as_f64()?,
             online: json["online"].as_bool()?,
             range_mm: mm("min_mm").zip(mm("max_mm")),
-            name: json["name"].as_str()?.to_owned(),
         })
     }
 }

@@ -17,13 +17,13 @@ pub struct TextBlock {
 
 /// One `-Key: value`.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Entry {
+struct Entry {
     /// The line without a dash above it; empty if there is none.
-    pub section: String,
+    section: String,
     /// What stands between the dash and the colon; never empty.
-    pub key: String,
+    key: String,
     /// What stands behind the colon; a single line.
-    pub value: String,
+    value: String,
 }
 
 impl TextBlock {
@@ -48,11 +48,6 @@ impl TextBlock {
             }
         }
         Self { entries }
-    }
-
-    /// All that is said.
-    pub fn entries(&self) -> &[Entry] {
-        &self.entries
     }
 
     /// The value of the first `key`, whatever its section.
@@ -111,11 +106,11 @@ Event_Info_List\n    -StartTime: 2020:11:10:13:55:34\n    -EventID: 10\0\0\0";
         let text =
             b"Cam_Info_List\n        -UID: camera0x11\n    Event_Info_List\n        -EndTime: 2020:11:10";
         let block = TextBlock::parse(text);
-        assert_eq!(block.entries()[1].section, "Event_Info_List");
+        assert_eq!(block.entries[1].section, "Event_Info_List");
         assert_eq!(block.get("EndTime"), Some("2020:11:10"));
         // Cut between a dash and its key, in a key, and in a character.
         for (cut, entries) in [(30, 1), (26, 1), (23, 0), (22, 0)] {
-            assert_eq!(TextBlock::parse(&text[..cut]).entries().len(), entries, "{cut}");
+            assert_eq!(TextBlock::parse(&text[..cut]).entries.len(), entries, "{cut}");
         }
         assert_eq!(
             TextBlock::parse("-Name: ü".as_bytes().split_last().unwrap().1).get("Name"),
@@ -128,14 +123,14 @@ Event_Info_List\n    -StartTime: 2020:11:10:13:55:34\n    -EventID: 10\0\0\0";
         let block = TextBlock::parse(b"-Name: a\x1b[2Jb\0c\r\n-\n-:\n -Type:x\n");
         assert_eq!(block.get("Name"), Some("a [2Jb c"));
         assert_eq!(block.get("Type"), Some("x"));
-        assert_eq!(block.entries().len(), 2);
+        assert_eq!(block.entries.len(), 2);
     }
 
     proptest! {
         #[test]
         fn any_bytes_are_lines_without_control_characters(bytes in prop::collection::vec(any::<u8>(), 0..281)) {
             let block = TextBlock::parse(&bytes);
-            for entry in block.entries() {
+            for entry in &block.entries {
                 prop_assert!(!entry.key.is_empty());
                 prop_assert!(![&entry.section, &entry.key, &entry.value].iter().any(|text| text.contains(char::is_control)));
             }

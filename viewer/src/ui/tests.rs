@@ -16,13 +16,7 @@ fn ms(n: u64) -> Duration {
 /// A picture of 4 by 3 pixels whose indices count from 10; of depthcast if `seq` says so.
 pub(crate) fn frame(seq: Option<u64>) -> Event {
     let index: Vec<u8> = (10..22).collect();
-    let about = seq.map(|seq| About {
-        seq,
-        captured: 0.0,
-        online: true,
-        range_mm: Some((0, 1500)),
-        name: String::new(),
-    });
+    let about = seq.map(|seq| About { seq, captured: 0.0, online: true, range_mm: Some((0, 1500)) });
     let rgb =
         index.iter().flat_map(|i| depthcast::colormap::JET[3 * usize::from(*i)..][..3].to_vec()).collect();
     let picture = Picture { width: 4, height: 3, rgb, kind: Kind::Indexed(index), about };
