@@ -32,7 +32,8 @@ pub struct Plan {
 /// Does it; lines go to `out`, progress to the standard error stream if that is a terminal.
 ///
 /// # Errors
-/// [`Failure::CannotStart`] before the first picture, [`Failure::Failed`] after it. That nobody reads `out` any more is none: it is how endless printing ends.
+/// [`Failure::CannotStart`] before the first picture, [`Failure::Failed`] after it. A reader of `out` that has left is no
+/// failure: that is how endless printing ends.
 pub fn run(link: Link, plan: &Plan, out: &mut impl Write) -> Result<(), Failure> {
     let mut work = Work {
         plan,
