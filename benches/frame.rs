@@ -12,7 +12,7 @@ use std::time::Duration;
 use nix::time::{ClockId, clock_gettime};
 
 use depthcast::camera::{Camera, LocalClock};
-use depthcast::colormap::{JET, Range, Table};
+use depthcast::colormap::{JET, Mapper, Range};
 use depthcast::encode::{jpeg, metadata, png, rvl};
 use depthcast::proto::pickle;
 use depthcast::render::Renderer;
@@ -57,7 +57,7 @@ fn main() {
 /// One stage, again and again.
 fn repeat(stage: &str, times: usize) {
     let range = Range::new(0, 4500).expect("not empty");
-    let table = Table::new(range);
+    let mapper = Mapper::new(range);
     let mut encoder = png::Encoder::new(WIDTH, HEIGHT);
     let mut room = vec![0; pickle::message_bound(pickle::Form::Protocol0, png::depth_bound(WIDTH, HEIGHT))];
     let mut jpeg_encoder = jpeg::Encoder::new(jpeg::Settings::default(), (WIDTH, HEIGHT));
@@ -68,7 +68,7 @@ fn repeat(stage: &str, times: usize) {
         let mut depth = vec![0; PIXELS];
         demo.render(n, Duration::from_millis(500 * n), &mut depth);
         let mut index = vec![0; PIXELS];
-        table.map(&depth, &mut index);
+        mapper.map(&depth, &mut index);
         let len = encoder.indexed(&index, &JET, "", &mut room);
         (depth, index, room[..len].to_vec())
     };
@@ -77,7 +77,7 @@ fn repeat(stage: &str, times: usize) {
     for _ in 0..times {
         for (depth, index, png) in &frames {
             match stage {
-                "colormap" => length = table.map(depth, &mut mapped),
+                "colormap" => length = mapper.map(depth, &mut mapped),
                 "png" => length = encoder.indexed(index, &JET, "", &mut room),
                 "jpeg" => length = jpeg_encoder.encode(index, &JET, b"", &mut jpeg_room),
                 "depth_png" => length = encoder.depth(depth, "", &mut room),
@@ -94,7 +94,7 @@ fn repeat(stage: &str, times: usize) {
 
 /// Stage, median microseconds and mean bytes.
 fn measure(range: Range, frames: &[Vec<u16>]) -> Vec<(&'static str, f64, usize)> {
-    let table = Table::new(range);
+    let mapper = Mapper::new(range);
     let mut encoder = png::Encoder::new(WIDTH, HEIGHT);
     let mut index = vec![0; PIXELS];
     let mut png_room = vec![0; png::indexed_bound(WIDTH, HEIGHT)];
@@ -134,7 +134,7 @@ fn measure(range: Range, frames: &[Vec<u16>]) -> Vec<(&'static str, f64, usize)>
                 2 * turned_depth.len()
             });
             colormap.take(|| {
-                table.map(depth, &mut index);
+                mapper.map(depth, &mut index);
                 index.len()
             });
             let png = encode.take(|| encoder.indexed(&index, &JET, "", &mut png_room));

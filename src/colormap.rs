@@ -1,7 +1,6 @@
-//! Stage 2: millimetres to palette index through a full lookup table, and the JET palette.
+//! Stage 2: millimetres to palette index by OpenCV's rule, computed, and the JET palette.
 //!
-//! The table has one entry for each of the 65,536 values a depth sample can have, so mapping a pixel is one read
-//! and every rule about range and rounding is settled when the table is built.
+//! Tests hold what is computed to a table of all 65,536 values that a depth sample can have.
 
 use std::fmt;
 
@@ -12,7 +11,7 @@ mod avx2;
 /// OpenCV's `COLORMAP_JET`: 256 entries of R, G, B.
 ///
 /// Read off `cv2.applyColorMap` (OpenCV 4.1 to 5.0 agree). It is not the textbook formula: blue at 159 is 1.
-pub static JET: [u8; 768] = *include_bytes!("encode/jet_rgb.u8");
+pub static JET: [u8; 768] = *include_bytes!("colormap/jet_rgb.u8");
 
 /// The depths at the two ends of the palette, in millimetres; `min < max` always holds.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -63,19 +62,18 @@ impl fmt::Display for EmptyRange {
 
 impl std::error::Error for EmptyRange {}
 
-/// The lookup table: palette index for each depth, 64 KiB.
+/// Maps depth to palette indices, by the rule that [`Mapper::new`] states.
 ///
-/// Invariant: entries never fall as depth rises, so "redder is farther" holds for every range.
-#[derive(Clone)]
-pub struct Table {
-    index: Box<[u8; 65536]>,
-    /// The rule's two numbers, see [`Table::new`].
+/// Indices never fall as depth rises, so "redder is farther" holds for every range.
+#[derive(Clone, Debug)]
+pub struct Mapper {
+    /// Palette indices a millimetre.
     scale: f32,
     min_mm: u16,
 }
 
-impl Table {
-    /// Builds the table for `range`.
+impl Mapper {
+    /// Maps by `range`.
     ///
     /// `index = rint(f32(255 / (max - min)) * f32(mm - min))`, ties to even, clamped to 0..=255, in single
     /// precision. At `min = 0` this is OpenCV's `convertScaleAbs(depth, alpha=255/max)` for all 65,536 inputs.
@@ -85,24 +83,7 @@ impl Table {
         // OpenCV takes alpha as a double and narrows it once, before multiplying.
         #[expect(clippy::cast_possible_truncation, reason = "narrowing is the rule")]
         let scale = (255.0 / span) as f32;
-        let min = i32::from(range.min_mm);
-        let mut index: Box<[u8; 65536]> = vec![0u8; 65536].try_into().expect("the length is 65536");
-        for (mm, entry) in (0i32..).zip(index.iter_mut()) {
-            // An i32 of at most 17 bits is exact in f32; the cast saturates, which is the clamp.
-            #[expect(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                reason = "saturating is the rule"
-            )]
-            let value = (scale * (mm - min) as f32).round_ties_even() as u8;
-            *entry = value;
-        }
-        Self { index, scale, min_mm: range.min_mm }
-    }
-
-    /// The palette index of one depth in millimetres.
-    pub fn index_of(&self, mm: u16) -> u8 {
-        self.index[usize::from(mm)]
+        Self { scale, min_mm: range.min_mm }
     }
 
     /// Turns a depth image into palette indices, and says how many of its pixels have a depth.
@@ -111,8 +92,7 @@ impl Table {
     /// * `index`: one byte per pixel, same order; overwritten whole.
     ///
     /// Never allocates. The same time whatever the input: the rule is computed, which vector instructions do several
-    /// times faster than reads from a table that is larger than the first cache. A test holds it to the table for all
-    /// 65,536 depths.
+    /// times faster than reads from a table that is larger than the first cache.
     ///
     /// # Panics
     /// If the slices differ in length, which is a bug of the caller.
@@ -158,18 +138,29 @@ const PART: usize = 2048;
 /// lowest bits. The processor's own rounding instruction is not in every x86-64.
 const ROUND: f32 = 12_582_912.0;
 
-impl fmt::Debug for Table {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Table").finish_non_exhaustive()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// First millimetre of each index at range 0-1500, read off OpenCV 4.1 to 5.0 (runs as `first..next`).
-    /// The rule in integers: index = round-half-even(17 mm / 100).
+    /// The rule as it is written down, for each value that a depth can have: the reference.
+    fn table(range: Range) -> Vec<u8> {
+        let scale = (255.0 / (f64::from(range.max_mm) - f64::from(range.min_mm))) as f32;
+        let min = i32::from(range.min_mm);
+        // An i32 of at most 17 bits is exact in f32; the cast saturates, which is the clamp.
+        (0..=65_535).map(|mm| (scale * (mm - min) as f32).round_ties_even() as u8).collect()
+    }
+
+    fn every_depth() -> Vec<u16> {
+        (0..=u16::MAX).collect()
+    }
+
+    fn mapped(range: Range) -> Vec<u8> {
+        let mut index = vec![7; 1 << 16];
+        Mapper::new(range).map(&every_depth(), &mut index);
+        index
+    }
+
+    /// The rule of the range 0-1500 in integers: index = round-half-even(17 mm / 100).
     fn python_index(mm: u32) -> u8 {
         let (whole, rest) = (17 * mm / 100, 17 * mm % 100);
         let rounded = match rest.cmp(&50) {
@@ -182,34 +173,33 @@ mod tests {
 
     #[test]
     fn default_range_follows_the_integer_rule_for_every_depth() {
-        let table = Table::new(Range::PYTHON);
-        for mm in 0..=u16::MAX {
-            assert_eq!(table.index_of(mm), python_index(u32::from(mm)), "at {mm} mm");
+        for (mm, index) in (0..).zip(mapped(Range::PYTHON)) {
+            assert_eq!(index, python_index(mm), "at {mm} mm");
         }
     }
 
     #[test]
     fn default_range_equals_opencv_for_every_depth() {
         let golden = include_bytes!("../tests/golden/convert_scale_abs_255_1500.u8");
-        let table = Table::new(Range::PYTHON);
-        assert!(table.index[..] == golden[..], "the table differs from OpenCV's convertScaleAbs");
+        assert!(mapped(Range::PYTHON) == golden, "an index differs from OpenCV's convertScaleAbs");
+        assert!(table(Range::PYTHON) == golden, "the reference differs from OpenCV's convertScaleAbs");
     }
 
     #[test]
     fn ends_of_any_range_are_the_ends_of_the_palette() {
         for (min, max) in [(0, 1500), (0, 4500), (500, 4500), (0, 8000), (1000, 1001), (0, u16::MAX)] {
-            let table = Table::new(Range::new(min, max).expect("not empty"));
-            assert_eq!(table.index_of(0), 0);
-            assert_eq!(table.index_of(min), 0);
-            assert_eq!(table.index_of(max), 255);
-            assert_eq!(table.index_of(u16::MAX), 255);
-            assert!(table.index.is_sorted(), "indices fall somewhere at {min}-{max}");
+            let index = mapped(Range::new(min, max).expect("not empty"));
+            assert_eq!(index[0], 0);
+            assert_eq!(index[usize::from(min)], 0);
+            assert_eq!(index[usize::from(max)], 255);
+            assert_eq!(index[usize::from(u16::MAX)], 255);
+            assert!(index.is_sorted(), "indices fall somewhere at {min}-{max}");
         }
     }
 
     #[test]
     fn the_arithmetic_is_the_table_for_every_depth() {
-        let every: Vec<u16> = (0..=u16::MAX).collect();
+        let every = every_depth();
         let mut index = vec![0; every.len()];
         let some = (0..60).map(|n: u16| (n * 311, n * 311 + 1 + n * n * 13 % 20_000));
         let known = [
@@ -223,31 +213,35 @@ mod tests {
             (65_534, u16::MAX),
         ];
         for (min, max) in known.into_iter().chain(some) {
-            let table = Table::new(Range::new(min, max).expect("not empty"));
+            let range = Range::new(min, max).expect("not empty");
+            let (mapper, expected) = (Mapper::new(range), table(range));
             // The ends of the parts lie elsewhere, and one part is short.
             for skipped in [0, 5] {
                 index.fill(7);
                 assert_eq!(
-                    table.map_plainly(&every[skipped..], &mut index[skipped..]),
+                    mapper.map_plainly(&every[skipped..], &mut index[skipped..]),
                     every.len() - skipped.max(1)
                 );
-                assert!(index[skipped..] == table.index[skipped..], "{min}-{max} mm, plainly");
+                assert!(index[skipped..] == expected[skipped..], "{min}-{max} mm, plainly");
                 index.fill(7);
-                assert_eq!(table.map(&every[skipped..], &mut index[skipped..]), every.len() - skipped.max(1));
-                assert!(index[skipped..] == table.index[skipped..], "{min}-{max} mm");
+                assert_eq!(
+                    mapper.map(&every[skipped..], &mut index[skipped..]),
+                    every.len() - skipped.max(1)
+                );
+                assert!(index[skipped..] == expected[skipped..], "{min}-{max} mm");
             }
         }
     }
 
     #[test]
     fn what_has_a_depth_is_counted() {
-        let table = Table::new(Range::PYTHON);
+        let mapper = Mapper::new(Range::PYTHON);
         for len in [0, 1, 7, PART - 1, PART, 3 * PART + 33, 512 * 424] {
             let depth: Vec<u16> =
                 (0..len).map(|i| if i % 3 == 0 { 0 } else { 1 + (i % 9000) as u16 }).collect();
             let expected = len - len.div_ceil(3);
             assert_eq!(measured(&depth), expected);
-            assert_eq!(table.map(&depth, &mut vec![0; len]), expected);
+            assert_eq!(mapper.map(&depth, &mut vec![0; len]), expected);
         }
         let full = vec![u16::MAX; 3 * PART];
         assert_eq!(measured(&full), full.len());

@@ -3,7 +3,7 @@
 //! This is the one place that knows the chain depth → index → PNG or JPEG → message; the stages themselves see slices only.
 
 use crate::camera::{Camera, LocalClock, TextFacts, text_block};
-use crate::colormap::{self, JET, Range, Table};
+use crate::colormap::{self, JET, Mapper, Range};
 use crate::encode::{jpeg, metadata, png, rvl};
 use crate::placeholder;
 use crate::proto::pickle;
@@ -15,7 +15,7 @@ use crate::view::View;
 #[derive(Debug)]
 pub struct Renderer {
     range: Range,
-    table: Table,
+    mapper: Mapper,
     encoder: png::Encoder,
     camera: Camera,
     clock: LocalClock,
@@ -77,9 +77,9 @@ impl Renderer {
     /// Of `view`, only the overlay is drawn here; the rest is for whoever fills the slots, see [`Renderer::view`].
     pub fn new(range: Range, camera: Camera, clock: LocalClock, view: View) -> Self {
         let encoder = png::Encoder::new(WIDTH, HEIGHT);
-        let table = Table::new(range);
+        let mapper = Mapper::new(range);
         let jpeg = jpeg::Encoder::new(jpeg::Settings::default(), (WIDTH, HEIGHT));
-        Self { range, table, encoder, camera, clock, view, jpeg, greys: greys(), made: Made::default() }
+        Self { range, mapper, encoder, camera, clock, view, jpeg, greys: greys(), made: Made::default() }
     }
 
     /// The same with other settings for JPEG than the default.
@@ -148,7 +148,7 @@ impl Renderer {
                 self.made.index += 1;
                 let Slot { depth, index, stamp, measured, .. } = slot;
                 index.make(|out| {
-                    *measured = Some(self.table.map(depth, out));
+                    *measured = Some(self.mapper.map(depth, out));
                     if self.view.has_overlay() {
                         self.view.overlay(out, stamp.seq, &self.dashes(stamp.captured.wall_us));
                     }

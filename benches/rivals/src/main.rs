@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
 
-use depthcast::colormap::{JET, Range, Table};
+use depthcast::colormap::{JET, Mapper, Range};
 use depthcast::encode::png;
 use depthcast::source::replay::Replay;
 use depthcast::source::{HEIGHT, PIXELS, WIDTH};
@@ -28,12 +28,12 @@ fn main() {
     println!("| range mm | encoder | filter | µs | time, by ours | bytes | bytes, by ours |");
     println!("| ---: | --- | --- | ---: | ---: | ---: | ---: |");
     for max_mm in [1500, 4500, 8000] {
-        let table = Table::new(Range::new(0, max_mm).expect("not empty"));
+        let mapper = Mapper::new(Range::new(0, max_mm).expect("not empty"));
         let mut depth = vec![0; PIXELS];
         let frame = |n: usize| {
             replay.copy_frame(n as u64, &mut depth);
             let mut index = vec![0; PIXELS];
-            table.map(&depth, &mut index);
+            mapper.map(&depth, &mut index);
             index
         };
         compare(max_mm, &(0..replay.len()).map(frame).collect::<Vec<_>>());
