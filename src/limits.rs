@@ -76,11 +76,11 @@ pub const ANSWER_TIME: Duration = Duration::from_secs(10);
 /// Time an HTTP connection may idle between requests.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(60);
 
-/// What trying a token that is none costs: ten at once, then one in this time.
+/// Debt that a wrong token adds; see [`FAILURES_DEBT_MAX`]: ten at once, then one in this time.
 pub const FAILURE_COST: Duration = Duration::from_secs(6);
 
-/// Above this debt a peer is not listened to.
-pub const FAILURES_DEBT_MAX: Duration = Duration::from_secs(60);
+/// Above this debt a peer is not listened to. Nine failures are not above it, nor is a tenth that took its time.
+pub const FAILURES_DEBT_MAX: Duration = FAILURE_COST.saturating_mul(9);
 
 /// Addresses whose failures are kept.
 pub const FAILURES_KEPT: usize = 64;
