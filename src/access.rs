@@ -8,7 +8,9 @@ use std::time::Duration;
 use data_encoding::{BASE64, HEXLOWER, HEXLOWER_PERMISSIVE};
 use sha2::{Digest, Sha256};
 
-use crate::limits::{FAILURE_COST, FAILURES_DEBT_MAX, FAILURES_KEPT};
+use crate::limits::{
+    CREDENTIALS_MAX, FAILURE_COST, FAILURES_DEBT_MAX, FAILURES_KEPT, HOST_NAME_MAX, ORIGIN_MAX,
+};
 use crate::peer::Peer;
 
 /// What the configuration says of access, as values.
@@ -179,8 +181,8 @@ impl FromStr for Origin {
     fn from_str(text: &str) -> Result<Self, BadOrigin> {
         let authority = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
         let fine = |c: u8| c.is_ascii_graphic() && !matches!(c, b'/' | b'@' | b'?' | b'#' | b'*' | b',');
-        let whole =
-            authority.is_some_and(|a| name_of(a).is_some() && a.bytes().all(fine)) && text.len() <= 200;
+        let whole = authority.is_some_and(|a| name_of(a).is_some() && a.bytes().all(fine))
+            && text.len() <= ORIGIN_MAX;
         if text == "*" || whole { Ok(Self(text.into())) } else { Err(BadOrigin) }
     }
 }
@@ -256,7 +258,8 @@ impl FromStr for HostName {
 
     fn from_str(text: &str) -> Result<Self, BadHostName> {
         let fine = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'-' | b'_');
-        let whole = (1..=253).contains(&text.len()) && text.bytes().all(fine) && !text.ends_with('.');
+        let whole =
+            (1..=HOST_NAME_MAX).contains(&text.len()) && text.bytes().all(fine) && !text.ends_with('.');
         if whole { Ok(Self(text.into())) } else { Err(BadHostName) }
     }
 }
@@ -308,9 +311,6 @@ fn is_near(ip: IpAddr) -> bool {
         IpAddr::V6(ip) => ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local(),
     }
 }
-
-/// Bytes of a user and a password in Base64, decoded; a token has 32.
-const CREDENTIALS_MAX: usize = 384;
 
 #[cfg(test)]
 mod tests {

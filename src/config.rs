@@ -210,7 +210,7 @@ pub enum Command {
 }
 
 impl Command {
-    /// The options, which all commands share.
+    /// The options, which all three share.
     pub fn options(&self) -> &Options {
         match self {
             Command::Demo(options) | Command::Run(options) | Command::Check(options) => options,
@@ -218,7 +218,7 @@ impl Command {
     }
 }
 
-/// Options of every command; they override the file.
+/// Options of `demo`, `run` and `check`; they override the file.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Options {
     /// Configuration file; the options here override it

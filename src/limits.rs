@@ -1,4 +1,5 @@
-//! Every limit of the appliance, in one place: what may be used up, and how long anything may take.
+//! The limits of the appliance, in one place: what may be used up, and how long anything may take. What a format or a
+//! protocol bounds by itself stands with the code that keeps to it.
 //!
 //! Memory is decided at start from the first group; nothing grows beyond it. What a configuration may change has its
 //! default here.
@@ -47,6 +48,9 @@ pub const WS_MESSAGE_MAX: usize = 4096;
 /// Fragments that it may have, empty ones too; more are answered 1008.
 pub const WS_FRAGMENTS_MAX: usize = 64;
 
+/// Bytes of a user and a password in Base64, decoded; a token has 32.
+pub const CREDENTIALS_MAX: usize = 384;
+
 /// Bytes of a log line; what is beyond is cut off.
 pub const LOG_LINE_MAX: usize = 512;
 
@@ -55,11 +59,17 @@ pub const STATUS_MAX: usize = 256;
 
 // Work in one turn of the loop.
 
+/// Events taken from the system at once; the rest come in the next turn.
+pub const EVENTS_PER_TURN: usize = 256;
+
+/// Bytes read from a connection at once.
+pub const READ_MAX: usize = 4096;
+
 /// Connections accepted in one turn. Fewer than the lobby holds: whoever has spoken is heard before a crowd of silent
 /// connections can push it out.
 pub const ACCEPTS_PER_TURN: usize = LOBBY / 2;
 
-/// Messages begun for one connection in one turn; see [`ACCEPTS_PER_TURN`].
+/// Messages begun for one connection in one turn, so that a fast peer does not keep the others waiting.
 pub const STEPS_PER_TURN: usize = 8;
 
 // Time.
@@ -131,7 +141,7 @@ pub const INFRARED_FOR: Duration = Duration::from_secs(3);
 pub const PLACEHOLDER_EVERY: Duration = Duration::from_secs(1);
 
 /// A source that neither gives a frame nor takes a step towards one for this long is left to the service manager's
-/// watchdog. The longest step that may be healthy is a library's opening: 30 s, see `source::life`.
+/// watchdog. The longest step that may be healthy is a library's opening: [`LIBRARY_CALL`].
 pub const SIGN_OF_LIFE_WITHIN: Duration = Duration::from_secs(40);
 
 /// While the watchdog is not fed, whether it may be again is looked at this often.
@@ -143,6 +153,22 @@ pub const REOPEN_FIRST: Duration = Duration::from_millis(250);
 /// Longest pause between two attempts to open a source.
 pub const REOPEN_MAX: Duration = Duration::from_secs(8);
 
+/// A sensor that is not there is looked for this often.
+pub const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// Time in which the first frame of a sensor behind a library must come: its decoders compile their kernels with it.
+pub const LIBRARY_FIRST_FRAME: Duration = Duration::from_secs(3);
+
+/// Time that opening or closing a sensor may take a library: longer than it takes if nothing is wrong, which is a second for
+/// each command that is not answered, and five until the sensor is ready.
+pub const LIBRARY_CALL: Duration = Duration::from_secs(30);
+
+/// Sessions of a library without a frame after which its next pipeline is tried.
+pub const LIBRARY_BARREN_MAX: u32 = 2;
+
+/// Messages of a library that are for everybody, for each time a sensor is opened.
+pub const LIBRARY_MESSAGES_MAX: u32 = 3;
+
 /// Fastest pace of demo and replay, in frames a second.
 pub const FPS_MAX: u32 = 240;
 
@@ -152,6 +178,12 @@ pub const REPLAY_FRAMES_MAX: usize = 2400;
 /// Bytes that one file may have. Uncompressed, a depth frame is 434,176 bytes and the framing; the rest is for text and
 /// the like that a recorder may have added.
 pub const REPLAY_FILE_MAX: u64 = 4 << 20;
+
+/// Bytes that decoding a PNG may hold beside its pixels: it needs two rows and its own tables.
+pub const REPLAY_PNG_MEMORY: usize = 256 << 10;
+
+/// Bad files that a message names one by one; it counts the rest.
+pub const REPLAY_FAULTS_NAMED: usize = 10;
 
 /// Bytes of a sensor's serial number; the sensors have 12 digits.
 pub const SERIAL_MAX: usize = 32;
@@ -211,6 +243,9 @@ pub const KEEPALIVE_PROBES: (Duration, Duration, u32) = (Duration::from_secs(15)
 /// Bytes of a configuration file.
 pub const CONFIG_FILE_MAX: usize = 64 * 1024;
 
+/// Problems that are told of one file: a screenful.
+pub const CONFIG_PROBLEMS_MAX: usize = 50;
+
 /// Addresses to listen on.
 pub const LISTENERS_MAX: usize = 16;
 
@@ -219,6 +254,12 @@ pub const NETWORKS_MAX: usize = 64;
 
 /// Names that the camera may be reached by.
 pub const HOST_NAMES_MAX: usize = 16;
+
+/// Bytes of such a name (RFC 1035, section 2.3.4, without the lengths).
+pub const HOST_NAME_MAX: usize = 253;
+
+/// Bytes of the origin whose pages may read what is served.
+pub const ORIGIN_MAX: usize = 200;
 
 /// Access tokens.
 pub const TOKENS_MAX: usize = 64;

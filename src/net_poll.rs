@@ -52,8 +52,8 @@ use self::world::{Reason, Verdict, World};
 use crate::access::{Failures, Rules};
 use crate::clock::{Clock, Now};
 use crate::limits::{
-    ACCEPT_PAUSE, ACCEPTS_PER_TURN, ANSWER_TIME, CAMERA_TEXT_MAX, GOODBYE, LOBBY, LONG_ANSWERS,
-    PLACEHOLDER_EVERY, RESPONSE_HEAD_MAX, SENSOR_STOP, SHORT_ANSWER_MAX, VIEWERS_LIMIT,
+    ACCEPT_PAUSE, ACCEPTS_PER_TURN, ANSWER_TIME, CAMERA_TEXT_MAX, EVENTS_PER_TURN, GOODBYE, LOBBY,
+    LONG_ANSWERS, PLACEHOLDER_EVERY, RESPONSE_HEAD_MAX, SENSOR_STOP, SHORT_ANSWER_MAX, VIEWERS_LIMIT,
 };
 use crate::metrics::exposition;
 use crate::metrics::{self, Counters, Rate, Timings};
@@ -193,7 +193,7 @@ impl Server {
         let nominal = if feed.fps() == 0 { NOMINAL_FPS } else { feed.fps() };
         Ok(Self {
             poll,
-            events: Events::with_capacity(EVENTS),
+            events: Events::with_capacity(EVENTS_PER_TURN),
             listeners,
             signals,
             notifier,
@@ -703,8 +703,6 @@ const SENSOR_JOB: Token = Token(CONNECTIONS - 2);
 const SENSOR_NODE: Token = Token(CONNECTIONS - 1);
 /// Bits of a token for the place; the generation stands above them, also where a token has 32 bits.
 const PLACE_BITS: u32 = 14;
-/// Events taken from the system at once; the rest come in the next turn.
-const EVENTS: usize = 256;
 
 #[cfg(test)]
 mod tests;

@@ -18,9 +18,9 @@ use super::{FLIPS, LEVELS, PICKLES, SourceSpec, choose};
 use crate::access::{HostName, Origin, TokenHash};
 use crate::encode::jpeg::{self, Subsampling};
 use crate::limits::{
-    CAMERA_TEXT_MAX, CONFIG_FILE_MAX, FPS_MAX, HOST_NAMES_MAX, KINECT_OFFSET_MAX, KINECT_PACKETS_MAX,
-    KINECT_TRANSFERS_MAX, LISTENERS_MAX, MASK_POINTS_MAX, MASKS_MAX, NETWORKS_MAX, STALL_MAX_S, TOKENS_MAX,
-    UNIX_PATH_MAX, VIEWERS_LIMIT,
+    CAMERA_TEXT_MAX, CONFIG_FILE_MAX, CONFIG_PROBLEMS_MAX, FPS_MAX, HOST_NAMES_MAX, KINECT_OFFSET_MAX,
+    KINECT_PACKETS_MAX, KINECT_TRANSFERS_MAX, LISTENERS_MAX, MASK_POINTS_MAX, MASKS_MAX, NETWORKS_MAX,
+    STALL_MAX_S, TOKENS_MAX, UNIX_PATH_MAX, VIEWERS_LIMIT,
 };
 use crate::net_poll::Address;
 use crate::peer::Network;
@@ -345,14 +345,14 @@ impl Walk<'_> {
     fn unknown(&mut self, path: &str, at: usize, value: &DeValue<'_>) {
         if let DeValue::Table(table) = value
             && !table.is_empty()
-            && self.found.len() < PROBLEMS_KEPT
+            && self.found.len() < CONFIG_PROBLEMS_MAX
         {
             for (key, value) in table {
                 self.unknown(&dotted(path, key.get_ref()), key.span().start, value.get_ref());
             }
             return;
         }
-        if self.found.len() >= PROBLEMS_KEPT {
+        if self.found.len() >= CONFIG_PROBLEMS_MAX {
             // Thousands of guesses would take seconds.
             self.more += 1;
             return;
@@ -582,12 +582,12 @@ impl Walk<'_> {
 
     fn problem(&mut self, at: usize, text: String) {
         // Finding a line reads the text up to it: not for what is only counted.
-        let line = if self.found.len() < PROBLEMS_KEPT { self.line(at) } else { 0 };
+        let line = if self.found.len() < CONFIG_PROBLEMS_MAX { self.line(at) } else { 0 };
         self.problem_on(line, text);
     }
 
     fn problem_on(&mut self, line: usize, text: String) {
-        if self.found.len() < PROBLEMS_KEPT {
+        if self.found.len() < CONFIG_PROBLEMS_MAX {
             self.found.push(Problem { line, column: None, text });
         } else {
             self.more += 1;
@@ -679,8 +679,6 @@ pub(super) const SECTIONS: [(&str, &[&str]); 10] = [
     ("log", &["level"]),
 ];
 
-/// Problems kept of one file: a screenful.
-const PROBLEMS_KEPT: usize = 50;
 /// Characters of the file that a problem quotes.
 const EXCERPT: usize = 60;
 /// Longer keys were not meant to be a known one.

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use super::conn::{Body, Conn, Got, Phase, Text};
 use super::describe;
-use super::world::{Account, READ, Verdict, World, rounded};
+use super::world::{Account, Verdict, World, rounded};
 use crate::access::{Claim, Rules};
 use crate::clock::Now;
-use crate::limits::{READY_WITHIN, SHORT_ANSWER_MAX};
+use crate::limits::{READ_MAX, READY_WITHIN, SHORT_ANSWER_MAX};
 use crate::proto::http::{self, Content, Depth, Image, PictureFacts, Status, Target};
 use crate::proto::query::Tag;
 use crate::proto::{Close, multipart, websocket};
@@ -234,7 +234,7 @@ impl World {
 
     pub(super) fn stream(&mut self, conn: &mut Conn, text: &mut Text, now: Now) -> Option<Verdict> {
         // What a viewer says on a stream means nothing, but leaving it unread would hide its end from us.
-        if conn.readable && conn.read(&mut [0; READ], now.mono) == Got::Failed {
+        if conn.readable && conn.read(&mut [0; READ_MAX], now.mono) == Got::Failed {
             return Some(Verdict::Close(Close::Broken));
         }
         let Phase::Stream(machine) = &conn.phase else {

@@ -13,7 +13,7 @@ use super::rooms::{Lent, LongText, Rooms};
 use super::warnings::Warnings;
 use crate::access::Failures;
 use crate::clock::Now;
-use crate::limits::{DRAIN_TIME, GATE_EVERY, OWED_MAX, STEPS_PER_TURN};
+use crate::limits::{DRAIN_TIME, GATE_EVERY, OWED_MAX, READ_MAX, STEPS_PER_TURN};
 use crate::metrics::{Counters, Json, Rate, Timings};
 use crate::proto::http::{self, PictureFacts};
 use crate::proto::websocket::{self, DepthHead, Opcode, frame_head};
@@ -86,7 +86,7 @@ impl World {
                 Phase::WebSocket(_) => self.websocket(conn, text, now),
                 Phase::Draining { close, .. } => {
                     let close = *close;
-                    match conn.read(&mut [0; READ], now.mono) {
+                    match conn.read(&mut [0; READ_MAX], now.mono) {
                         Got::Bytes(_) => None,
                         Got::End | Got::Failed => Some(Verdict::Close(close)),
                         Got::Nothing => Some(Verdict::Idle),
@@ -213,8 +213,8 @@ impl World {
         };
         match machine.next() {
             http::Next::Read => {
-                let mut buffer = [0; READ];
-                let room = machine.room().min(READ);
+                let mut buffer = [0; READ_MAX];
+                let room = machine.room().min(READ_MAX);
                 match conn.read(&mut buffer[..room], now.mono) {
                     Got::Bytes(n) => {
                         conn.request_begun.get_or_insert(now.mono);
@@ -240,7 +240,7 @@ impl World {
     }
 
     fn websocket(&mut self, conn: &mut Conn, text: &mut Text, now: Now) -> Option<Verdict> {
-        let mut buffer = [0; READ];
+        let mut buffer = [0; READ_MAX];
         let got = conn.read(&mut buffer, now.mono);
         let Phase::WebSocket(machine) = &mut conn.phase else {
             return None;
@@ -498,6 +498,3 @@ pub(super) fn rounded(fps: f64) -> u32 {
     let whole = fps.round() as u32;
     whole
 }
-
-/// Bytes read at once.
-pub(super) const READ: usize = 4096;

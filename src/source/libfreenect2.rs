@@ -29,6 +29,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use super::life::{Fault, Life, Pipeline, Report, Task};
 use super::{Driven, PIXELS, Progress, SourceError, StepOfLife, kinect, triple, when};
 use crate::clock::Now;
+use crate::limits::{LIBRARY_BARREN_MAX, LIBRARY_MESSAGES_MAX};
 
 /// How the library is used.
 #[derive(Clone, Debug)]
@@ -159,7 +160,7 @@ impl Libfreenect2 {
         self.ready = false;
         self.counts.overtaken += session.reader.lost();
         self.counts.barren = if session.sequence.is_some() { 0 } else { self.counts.barren + 1 };
-        if self.counts.barren >= BARREN_MAX && self.pipelines.len() > 1 {
+        if self.counts.barren >= LIBRARY_BARREN_MAX && self.pipelines.len() > 1 {
             let barren = self.pipelines.remove(0);
             self.counts.barren = 0;
             log::warn!(
@@ -472,7 +473,9 @@ unsafe extern "C" fn on_log(level: u32, text: *const c_char, length: usize) {
     let text = unsafe { slice::from_raw_parts(text.cast::<u8>(), length) };
     let text = String::from_utf8_lossy(text);
     match level {
-        sys::LF2_ERROR | sys::LF2_WARNING if MESSAGES.fetch_add(1, Ordering::Relaxed) < MESSAGES_MAX => {
+        sys::LF2_ERROR | sys::LF2_WARNING
+            if MESSAGES.fetch_add(1, Ordering::Relaxed) < LIBRARY_MESSAGES_MAX =>
+        {
             log::warn!("libfreenect2 says: {text}");
         }
         sys::LF2_ERROR | sys::LF2_WARNING | sys::LF2_INFO => log::debug!("libfreenect2 says: {text}"),
@@ -728,12 +731,8 @@ fn bit(pipeline: Pipeline) -> u32 {
 
 /// Time from frame to frame.
 const FRAME: Duration = Duration::from_micros(33_333);
-/// Sessions without a frame after which the next pipeline is tried.
-const BARREN_MAX: u32 = 2;
 /// Frames that may be missing between two; more are not lost but never were.
 const SEQUENCE_GAP_MAX: u64 = 3000;
-/// Messages of the library that are for everybody, for each time a sensor is opened.
-const MESSAGES_MAX: u32 = 3;
 
 #[cfg(test)]
 mod tests {

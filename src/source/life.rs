@@ -16,7 +16,7 @@ use std::time::Duration;
 use kinect2::depth::TablesError;
 use kinect2::driver::Name;
 
-use crate::limits::{REOPEN_FIRST, REOPEN_MAX};
+use crate::limits::{GONE_AFTER, LIBRARY_CALL, LIBRARY_FIRST_FRAME, LOOK_AGAIN, REOPEN_FIRST, REOPEN_MAX};
 
 /// Who makes depth of raw frames: the key `libfreenect2.pipeline`.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -218,7 +218,7 @@ impl Life {
             State::Waiting { .. } if self.leaving => Some(self.close(now)),
             State::Waiting { until } if now >= until => {
                 self.again = false;
-                self.state = State::Opening { hung_at: now + HUNG };
+                self.state = State::Opening { hung_at: now + LIBRARY_CALL };
                 Some(Task::Open)
             }
             State::Streaming { frame_by } if now >= frame_by => {
@@ -236,7 +236,7 @@ impl Life {
     }
 
     fn close(&mut self, now: Duration) -> Task {
-        self.state = State::Closing { hung_at: now + HUNG, last: self.leaving };
+        self.state = State::Closing { hung_at: now + LIBRARY_CALL, last: self.leaving };
         if self.leaving { Task::Leave } else { Task::Close }
     }
 
@@ -245,7 +245,7 @@ impl Life {
         match (self.state, result) {
             (State::Opening { .. }, Ok(())) => {
                 self.opened += 1;
-                self.state = State::Streaming { frame_by: now + FIRST_FRAME };
+                self.state = State::Streaming { frame_by: now + LIBRARY_FIRST_FRAME };
                 if self.fault == Some(Fault::Hung) {
                     self.fault = None;
                 }
@@ -270,7 +270,7 @@ impl Life {
     /// A frame came.
     pub fn frame(&mut self, now: Duration) {
         if let State::Streaming { .. } = self.state {
-            self.state = State::Streaming { frame_by: now + PATIENCE };
+            self.state = State::Streaming { frame_by: now + GONE_AFTER };
             self.failures = 0;
             self.fault = None;
         }
@@ -339,16 +339,6 @@ fn pause(failures: u32) -> Duration {
         Some(doublings) => REOPEN_FIRST.saturating_mul(1 << doublings.min(16)).min(REOPEN_MAX),
     }
 }
-
-/// How long no frame may come.
-const PATIENCE: Duration = Duration::from_secs(1);
-/// The same after a start: the library's decoders compile their kernels with the first frame.
-const FIRST_FRAME: Duration = Duration::from_secs(3);
-/// How soon to look for a sensor again that is not there.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
-/// Longer than the library takes if nothing is wrong with it: a second for each command that is not answered, five until
-/// the sensor is ready.
-const HUNG: Duration = Duration::from_secs(30);
 
 #[cfg(test)]
 mod tests {

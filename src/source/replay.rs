@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use png::{BitDepth, ColorType, Decoder, DecodingError, Limits, Transformations};
 
 use super::{HEIGHT, PIXELS, WIDTH};
-use crate::limits::{REPLAY_FILE_MAX, REPLAY_FRAMES_MAX};
+use crate::limits::{REPLAY_FAULTS_NAMED, REPLAY_FILE_MAX, REPLAY_FRAMES_MAX, REPLAY_PNG_MEMORY};
 
 /// A recording, whole in memory.
 pub struct Replay {
@@ -128,7 +128,7 @@ pub fn decode_frame(bytes: &[u8], depth: &mut [u16]) -> Result<(), FrameError> {
         return Err(FrameError::Truncated);
     }
 
-    let mut decoder = Decoder::new_with_limits(Cursor::new(bytes), Limits { bytes: DECODER_MEMORY });
+    let mut decoder = Decoder::new_with_limits(Cursor::new(bytes), Limits { bytes: REPLAY_PNG_MEMORY });
     decoder.set_transformations(Transformations::IDENTITY);
     // Neither says anything about depth, and both may be compressed.
     decoder.set_ignore_text_chunk(true);
@@ -225,10 +225,10 @@ impl fmt::Display for Error {
             ),
             Self::BadFiles { files, of } => {
                 write!(f, "{} of {of} files are not depth frames; mend or remove them:", files.len())?;
-                for file in files.iter().take(FILES_NAMED) {
+                for file in files.iter().take(REPLAY_FAULTS_NAMED) {
                     write!(f, "\n  {file}")?;
                 }
-                match files.len().saturating_sub(FILES_NAMED) {
+                match files.len().saturating_sub(REPLAY_FAULTS_NAMED) {
                     0 => Ok(()),
                     more => write!(f, "\n  and {more} more"),
                 }
@@ -379,12 +379,6 @@ fn load(file: &Path, bytes: &mut Vec<u8>, depth: &mut [u16]) -> Result<(), Fault
         .map_err(Fault::Unreadable)?;
     decode_frame(bytes, depth).map_err(Fault::Frame)
 }
-
-/// Bad files that a message names one by one; it counts the rest.
-const FILES_NAMED: usize = 10;
-
-/// Bytes that the PNG decoder may ask for beside the pixels: it needs two rows and its own tables.
-const DECODER_MEMORY: usize = 256 << 10;
 
 /// PNG specification (third edition), section 5.2.
 const SIGNATURE: [u8; 8] = [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1a, b'\n'];

@@ -124,11 +124,11 @@ pub fn write_head(
     write!(out, "Content-Type: {content_type}\r\nContent-Length: {length}\r\n")?;
     match status {
         Status::MethodNotAllowed => out.write_str("Allow: GET, HEAD, OPTIONS\r\n")?,
-        // RFC 6455, section 4.4.
         Status::Unauthorized => {
             out.write_str("WWW-Authenticate: Basic realm=\"depthcast\", charset=\"UTF-8\"\r\n")?;
         }
         Status::TooManyRequests => out.write_str("Retry-After: 60\r\n")?,
+        // RFC 6455, section 4.4.
         Status::UpgradeRequired => out.write_str("Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n")?,
         _ => {}
     }
