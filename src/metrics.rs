@@ -13,7 +13,6 @@ use self::histogram::Histogram;
 use crate::camera::Camera;
 use crate::proto::query::Tag;
 use crate::proto::{Close, multipart};
-use crate::render::Made;
 use crate::ring::Form;
 use crate::source::{HEIGHT, WIDTH};
 use crate::source::{Report, life};
@@ -192,8 +191,8 @@ pub struct State<'a> {
     pub counters: &'a Counters,
     /// Quality of JPEG pictures.
     pub jpeg_quality: u8,
-    /// Representations made.
-    pub made: Made,
+    /// How often each [`Form`] was made.
+    pub made: [u64; Form::ALL.len()],
 }
 
 /// One viewer in `/state`.
@@ -268,9 +267,9 @@ pub fn write_state(
     write!(out, r#""torn":{},"placeholders":{},"lost":{},"#, c.torn, c.placeholders, c.lost)?;
     write!(out, r#""accepted":{},"pictures":{},"bytes":{},"#, c.accepted, c.pictures, c.bytes)?;
     write!(out, r#""wrong_tokens":{},"made":{{"#, c.wrong_tokens)?;
-    for (n, (format, made)) in state.made.by_format().into_iter().enumerate() {
+    for (n, (form, made)) in Form::ALL.into_iter().zip(state.made).enumerate() {
         let comma = if n > 0 { "," } else { "" };
-        write!(out, r#"{comma}"{format}":{made}"#)?;
+        write!(out, r#"{comma}"{}":{made}"#, form.name())?;
     }
     out.write_str(r#"},"closed":{"#)?;
     for (n, (word, count)) in Close::WORDS.iter().zip(c.closed).enumerate() {
@@ -447,7 +446,7 @@ pub(crate) mod tests {
             viewers_max: viewers,
             counters: &counters,
             jpeg_quality: 100,
-            made: Made::default(),
+            made: [u64::MAX; Form::ALL.len()],
         })
     }
 

@@ -23,52 +23,7 @@ pub struct Renderer {
     jpeg: jpeg::Encoder,
     /// See [`greys`].
     greys: Box<[u8]>,
-    made: Made,
-}
-
-/// How often each representation was made.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Made {
-    /// Index images mapped from depth.
-    pub index: u64,
-    /// Indexed PNGs.
-    pub png: u64,
-    /// JPEGs.
-    pub jpeg: u64,
-    /// Messages of the Python protocol, of either form.
-    pub message: u64,
-    /// 16-bit PNGs of depth.
-    pub depth_png: u64,
-    /// RVL images of depth.
-    pub rvl: u64,
-    /// Depths in bytes.
-    pub raw: u64,
-    /// Infrared pictures as grey.
-    pub infrared: u64,
-    /// PNGs of them.
-    pub infrared_png: u64,
-    /// JPEGs of them.
-    pub infrared_jpeg: u64,
-}
-
-impl Made {
-    /// Each with its name in metrics.
-    pub fn by_format(self) -> [(&'static str, u64); 10] {
-        let Made { index, png, jpeg, message, depth_png, rvl, raw, infrared, infrared_png, infrared_jpeg } =
-            self;
-        [
-            ("index", index),
-            ("png", png),
-            ("jpeg", jpeg),
-            ("message", message),
-            ("depth_png", depth_png),
-            ("rvl", rvl),
-            ("raw", raw),
-            ("infrared", infrared),
-            ("infrared_png", infrared_png),
-            ("infrared_jpeg", infrared_jpeg),
-        ]
-    }
+    made: [u64; Form::ALL.len()],
 }
 
 impl Renderer {
@@ -79,7 +34,7 @@ impl Renderer {
         let encoder = png::Encoder::new(WIDTH, HEIGHT);
         let mapper = Mapper::new(range);
         let jpeg = jpeg::Encoder::new(jpeg::Settings::default(), (WIDTH, HEIGHT));
-        Self { range, mapper, encoder, camera, clock, view, jpeg, greys: greys(), made: Made::default() }
+        Self { range, mapper, encoder, camera, clock, view, jpeg, greys: greys(), made: [0; Form::ALL.len()] }
     }
 
     /// The same with other settings for JPEG than the default.
@@ -126,8 +81,8 @@ impl Renderer {
         self.jpeg.settings()
     }
 
-    /// How often each representation was made since the start.
-    pub fn made(&self) -> Made {
+    /// How often each [`Form`] was made since the start.
+    pub fn made(&self) -> [u64; Form::ALL.len()] {
         self.made
     }
 
@@ -142,10 +97,10 @@ impl Renderer {
         if slot.bytes(form).is_some() {
             return;
         }
+        self.made[form as usize] += 1;
         match form {
             Form::Index => {
                 assert_eq!(slot.picture, Picture::Depth, "a placeholder is drawn when it is published");
-                self.made.index += 1;
                 let Slot { depth, index, stamp, measured, .. } = slot;
                 index.make(|out| {
                     *measured = Some(self.mapper.map(depth, out));
@@ -157,7 +112,6 @@ impl Renderer {
             }
             Form::Png => {
                 self.make(slot, Form::Index, fps);
-                self.made.png += 1;
                 let (palette, text) = (palette(slot.picture), self.metadata(slot, false));
                 let Slot { index, png, .. } = slot;
                 let index = index.bytes().expect("made above");
@@ -165,7 +119,6 @@ impl Renderer {
             }
             Form::Jpeg => {
                 self.make(slot, Form::Index, fps);
-                self.made.jpeg += 1;
                 let (palette, text) = (palette(slot.picture), self.metadata(slot, false));
                 let Slot { index, jpeg, .. } = slot;
                 let index = index.bytes().expect("made above");
@@ -175,20 +128,17 @@ impl Renderer {
             Form::Compact => self.message(slot, pickle::Form::Compact, fps),
             Form::DepthPng => {
                 assert_eq!(slot.picture, Picture::Depth, "a placeholder has no depth");
-                self.made.depth_png += 1;
                 let text = self.metadata(slot, false);
                 let Slot { depth, depth_png, .. } = slot;
                 depth_png.make(|out| self.encoder.depth(depth, &text, out));
             }
             Form::Rvl => {
                 assert_eq!(slot.picture, Picture::Depth, "a placeholder has no depth");
-                self.made.rvl += 1;
                 let Slot { depth, rvl, .. } = slot;
                 rvl.make(|out| rvl::encode(depth, WIDTH, out));
             }
             Form::Raw => {
                 assert_eq!(slot.picture, Picture::Depth, "a placeholder has no depth");
-                self.made.raw += 1;
                 let Slot { depth, raw, .. } = slot;
                 // A copy that a little-endian processor would not need: made once a frame, and only if wanted.
                 raw.make(|out| {
@@ -200,14 +150,12 @@ impl Renderer {
             }
             Form::Infrared => unreachable!("it is there from the start or never: see `take_infrared`"),
             Form::InfraredPng => {
-                self.made.infrared_png += 1;
                 let text = self.metadata(slot, true);
                 let Slot { infrared, infrared_png, .. } = slot;
                 let infrared = infrared.bytes().expect(INFRARED_NEEDED);
                 infrared_png.make(|out| self.encoder.indexed(infrared, &GREY, &text, out));
             }
             Form::InfraredJpeg => {
-                self.made.infrared_jpeg += 1;
                 let text = self.metadata(slot, true);
                 let Slot { infrared, infrared_jpeg, .. } = slot;
                 let infrared = infrared.bytes().expect(INFRARED_NEEDED);
@@ -223,7 +171,7 @@ impl Renderer {
     /// [`INFRARED_WHITE`] and all above are white; what is below is light as it came back, written as screens expect it (sRGB,
     /// IEC 61966-2-1). Nothing is stretched: equal surfaces look equal from frame to frame. Never allocates.
     pub fn take_infrared(&mut self, slot: &mut Slot, infrared: &[u16], stamp: Stamp) {
-        self.made.infrared += 1;
+        self.made[Form::Infrared as usize] += 1;
         slot.infrared.make(|out| {
             for (grey, ir) in out.iter_mut().zip(infrared) {
                 *grey = self.greys[usize::from((*ir).min(INFRARED_WHITE))];
@@ -279,7 +227,6 @@ impl Renderer {
 
     fn message(&mut self, slot: &mut Slot, form: pickle::Form, fps: u32) {
         self.make(slot, Form::Png, fps);
-        self.made.message += 1;
         let captured = self.clock.civil(slot.stamp.captured.wall_us);
         let text = text_block(&TextFacts {
             camera: &self.camera,

@@ -64,8 +64,8 @@ pub fn write_metrics(
         "counter",
         "Representations made of frames, each at most once a frame.",
     )?;
-    for (format, made) in state.made.by_format() {
-        page.labelled("frames_encoded_total", "format", format, made)?;
+    for (form, made) in Form::ALL.into_iter().zip(state.made) {
+        page.labelled("frames_encoded_total", "format", form.name(), made)?;
     }
     page.about("frames_sent_total", "counter", "Pictures sent whole to viewers.")?;
     for protocol in Protocol::ALL {

@@ -68,7 +68,7 @@ def watched(server):
 
     need(rise('depthcast_frames_sent_total{proto="python",format="pickle0"}') == FRAMES, "pictures sent are miscounted")
     need(rise(unknown) == 1, "a bad first byte is not counted")
-    need(rise('depthcast_frames_encoded_total{format="message"}') == FRAMES, "messages made are miscounted")
+    need(rise('depthcast_frames_encoded_total{format="pickle0"}') == FRAMES, "messages made are miscounted")
     need(rise('depthcast_encode_seconds_count{format="pickle0"}') == FRAMES, "times of encoding are miscounted")
     need(rise("depthcast_frame_age_seconds_count") >= FRAMES + 1, "ages are not counted")
     need(rise("depthcast_decode_seconds_count") == rise("depthcast_frames_captured_total") > 0, "decodings are miscounted")

@@ -137,7 +137,7 @@ fn a_pace_skips_frames_and_queues_none() {
             "an old frame: {head}"
         );
     }
-    assert!(rig.made().png <= 11, "pictures that nobody was sent");
+    assert!(rig.made(Form::Png) <= 11, "pictures that nobody was sent");
 }
 
 #[test]
@@ -203,8 +203,8 @@ fn depth_is_streamed_losslessly_with_the_pictures_numbers() {
     }
     assert_eq!(field(&raw[0].0, "Content-Type"), "application/octet-stream");
     assert_eq!(field(&png[0].0, "Content-Type"), "image/png");
-    let made = rig.made();
-    assert_eq!((made.raw, made.rvl, made.depth_png, made.index), (4, 4, 4, 4), "each once a frame");
+    let made = [Form::Raw, Form::Rvl, Form::DepthPng, Form::Index].map(|form| rig.made(form));
+    assert_eq!(made, [4; 4], "each once a frame");
 }
 
 /// A picture as grey values.
@@ -255,21 +255,22 @@ fn infrared_is_turned_and_hidden_as_depth_is() {
         assert!(bright > 5000, "{bright} pixels to be seen");
     }
     // Whoever asks once more finds the same picture made already.
-    let made = rig.made();
+    let made = rig.server.world.renderer.made();
     let answer = rig.response("GET /ir.png HTTP/1.0\r\n\r\n");
     assert!(
         answer.starts_with("HTTP/1.1 200 ") && answer.contains("\r\nContent-Type: image/png\r\n"),
         "{answer}"
     );
-    assert_eq!(rig.made(), made);
-    assert_eq!((made.infrared_png, made.index, made.png), (shown.len() as u64, 0, 0));
+    assert_eq!(rig.server.world.renderer.made(), made);
+    let made = [Form::InfraredPng, Form::Index, Form::Png].map(|form| rig.made(form));
+    assert_eq!(made, [shown.len() as u64, 0, 0]);
 }
 
 #[test]
 fn infrared_is_made_only_while_somebody_wants_it() {
     let mut rig = Rig::new(10, "vanish@20+60");
     rig.pass(Duration::from_secs(1));
-    assert_eq!(rig.made().infrared, 0);
+    assert_eq!(rig.made(Form::Infrared), 0);
     for path in ["/snapshot?view=ir", "/ir.png", "/snapshot.png?view=ir"] {
         let mut stream = rig.say(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes());
         rig.pass(Duration::from_millis(200));
@@ -277,10 +278,10 @@ fn infrared_is_made_only_while_somebody_wants_it() {
         assert!(heard.starts_with(b"HTTP/1.1 200 "), "{path}");
     }
     rig.pass(Duration::from_secs(6));
-    let made = rig.made().infrared;
+    let made = rig.made(Form::Infrared);
     assert!((30..=50).contains(&made), "{made} in the three seconds after the last one asked");
     rig.pass(Duration::from_secs(15));
-    assert_eq!(rig.made().infrared, made);
+    assert_eq!(rig.made(Form::Infrared), made);
     // Without a sensor it is the placeholder that everybody sees, made once.
     for path in ["/ir.png", "/snapshot.png", "/stream?view=ir"] {
         assert!(
@@ -288,7 +289,7 @@ fn infrared_is_made_only_while_somebody_wants_it() {
             "{path}"
         );
     }
-    assert_eq!((rig.made().png, rig.made().infrared_png), (1, 2));
+    assert_eq!((rig.made(Form::Png), rig.made(Form::InfraredPng)), (1, 2));
 }
 
 #[test]
