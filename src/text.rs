@@ -44,13 +44,6 @@ pub fn draw(image: &mut [u8], width: usize, x: usize, y: usize, scale: usize, in
     }
 }
 
-/// Draws one line of text in the middle between the left and the right border; text that is too wide starts at the
-/// left border. Arguments as for [`draw`].
-pub fn centred(image: &mut [u8], width: usize, y: usize, scale: usize, ink: u8, text: &str) {
-    let x = width.saturating_sub(self::width(text, scale)) / 2;
-    draw(image, width, x, y, scale, ink, text);
-}
-
 /// Columns that `text` takes at `scale`, without the gap after its last character.
 pub fn width(text: &str, scale: usize) -> usize {
     let columns = spell(text).count().saturating_mul(ADVANCE).saturating_sub(1);
@@ -122,14 +115,8 @@ mod tests {
     }
 
     #[test]
-    fn the_middle_is_the_middle() {
+    fn the_width_is_without_the_last_gap() {
         assert_eq!((width("", 4), width("A", 4), width("AB", 4)), (0, 20, 44));
-        let mut image = [0; 11 * 8];
-        centred(&mut image, 11, 0, 1, 1, "H");
-        assert_eq!(art(&image, 11)[0], "...#...#...");
-        let mut narrow = [0; 4 * 8];
-        centred(&mut narrow, 4, 0, 1, 1, "HH");
-        assert_eq!(art(&narrow, 4)[3], "####");
     }
 
     #[test]
@@ -140,7 +127,6 @@ mod tests {
                 draw(&mut image, n, m, m, n, 1, "W_");
                 draw(&mut image, 10, n, m, 1, 1, "W_");
                 draw(&mut image, 10, m, n, n, 1, "W_");
-                centred(&mut image, n, m, n, 1, "W_");
             }
         }
         draw(&mut [], 10, 0, 0, 1, 1, "W");

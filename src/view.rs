@@ -143,15 +143,6 @@ impl View {
         }
     }
 
-    /// Which pixel of the source is shown at pixel (`x`, `y`) of the output, and the other way round: turning is its
-    /// own inverse.
-    ///
-    /// * `x`: 0..512; `y`: 0..424. What is outside is taken for the nearest pixel inside.
-    pub fn source_pixel(&self, x: usize, y: usize) -> (usize, usize) {
-        let (x, y) = (x.min(WIDTH - 1), y.min(HEIGHT - 1));
-        (if self.mirror_x { WIDTH - 1 - x } else { x }, if self.mirror_y { HEIGHT - 1 - y } else { y })
-    }
-
     /// The principal point of the output, given the sensor's; both in pixels, whole numbers being pixel centres.
     ///
     /// The focal lengths fx, fy and the radial terms k1 to k3 stay as they are. Of the tangential terms, the one that
@@ -382,6 +373,13 @@ mod tests {
         }
     }
 
+    /// Which pixel of the source is shown at pixel (`x`, `y`) of the output, and the other way round: turning is its own
+    /// inverse.
+    fn source_pixel(view: &View, x: usize, y: usize) -> (usize, usize) {
+        let (mirror_x, mirror_y) = view.mirrors();
+        (if mirror_x { WIDTH - 1 - x } else { x }, if mirror_y { HEIGHT - 1 - y } else { y })
+    }
+
     #[test]
     fn turning_agrees_with_the_mapping_and_the_principal_point_follows() {
         for rotate in [false, true] {
@@ -390,13 +388,13 @@ mod tests {
                 let view = View::new(&spec);
                 let (before, after) = (marked(), applied(&spec, &marked()));
                 for (i, d) in after.iter().enumerate() {
-                    let (x, y) = view.source_pixel(i % WIDTH, i / WIDTH);
+                    let (x, y) = source_pixel(&view, i % WIDTH, i / WIDTH);
                     assert_eq!(*d, before[y * WIDTH + x], "pixel {i}, {spec:?}");
                 }
-                let (x, y) = view.source_pixel(100, 7);
+                let (x, y) = source_pixel(&view, 100, 7);
                 assert_eq!(view.intrinsics(x as f32, y as f32), (100.0, 7.0));
                 assert_eq!(view.intrinsics(255.5, 211.5), (255.5, 211.5), "the middle stays");
-                assert_eq!(view.source_pixel(x, y), (100, 7));
+                assert_eq!(source_pixel(&view, x, y), (100, 7));
             }
         }
         let (cx, cy) = View::new(&turned(false, Flip::X)).intrinsics(258.25, 206.5);

@@ -16,7 +16,6 @@ pub enum Status {
     UpgradeRequired,
     TooManyRequests,
     HeadTooLarge,
-    InternalError,
     NotImplemented,
     Unavailable,
     VersionNotSupported,
@@ -36,7 +35,6 @@ impl Status {
             Status::UpgradeRequired => "426 Upgrade Required",
             Status::TooManyRequests => "429 Too Many Requests",
             Status::HeadTooLarge => "431 Request Header Fields Too Large",
-            Status::InternalError => "500 Internal Server Error",
             Status::NotImplemented => "501 Not Implemented",
             Status::Unavailable => "503 Service Unavailable",
             Status::VersionNotSupported => "505 HTTP Version Not Supported",
@@ -58,7 +56,6 @@ impl Status {
             | Status::NotFound
             | Status::UpgradeRequired
             | Status::TooManyRequests
-            | Status::InternalError
             | Status::Unavailable => false,
         }
     }
