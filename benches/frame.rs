@@ -218,7 +218,7 @@ fn replay(folder: &std::path::Path) -> Vec<Vec<u16>> {
         replay.copy_frame(n as u64, &mut depth);
         depth
     };
-    (0..replay.len()).map(read).collect()
+    (0..replay.frame_count()).map(read).collect()
 }
 
 fn demo() -> Vec<Vec<u16>> {

@@ -41,14 +41,14 @@ fn to_pictures(from: &Path, to: &Path) -> Result<usize, Error> {
     let mut depth = vec![0; PIXELS];
     let mut encoder = png::Encoder::new(WIDTH, HEIGHT);
     let mut out = vec![0; png::depth_bound(WIDTH, HEIGHT)];
-    let mut progress = Progress::new(recording.len());
-    for n in 0..recording.len() {
+    let mut progress = Progress::new(recording.frame_count());
+    for n in 0..recording.frame_count() {
         recording.decode(n as u64, &mut depth, None);
         let len = encoder.depth(&depth, "", &mut out);
         write(&to.join(format!("{n:06}.png")), &out[..len])?;
         progress.step();
     }
-    Ok(recording.len())
+    Ok(recording.frame_count())
 }
 
 fn to_raw(from: &Path, to: &Path, sensor: Option<&Path>) -> Result<usize, Error> {
@@ -67,14 +67,14 @@ fn to_raw(from: &Path, to: &Path, sensor: Option<&Path>) -> Result<usize, Error>
     write(&to.join("ir_params.json"), format_lens(&lens).as_bytes())?;
     let mut depth = vec![0; PIXELS];
     let mut frame = vec![0; FRAME_BYTES];
-    let mut progress = Progress::new(recording.len());
-    for n in 0..recording.len() {
+    let mut progress = Progress::new(recording.frame_count());
+    for n in 0..recording.frame_count() {
         recording.copy_frame(n as u64, &mut depth);
         model.frame_of_mm(&depth, &scene, &mut frame).map_err(|e| Error::Sensor(e.to_string()))?;
         write(&to.join(format!("{n:06}.depth")), &frame)?;
         progress.step();
     }
-    Ok(recording.len())
+    Ok(recording.frame_count())
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {

@@ -598,7 +598,8 @@ mod tests {
         let summary = pictures(demo(), 15, &folder, Limit::Frames(5), &mut signals()).expect("recorded");
         assert_eq!(summary, Summary { frames: 5, lost: 0, incomplete: 0, playable: 2400 });
         let played = Replay::open(&folder).expect("good");
-        assert_eq!((played.len(), played.name(0)), (5, "0000001.png"));
+        assert_eq!(played.frame_count(), 5);
+        assert!(folder.join("0000001.png").is_file(), "the first name");
 
         // The same, live, by the clock.
         let mut feed = Feed::new(demo(), 15, fault::Plan::default(), Now::default());

@@ -124,8 +124,8 @@ impl Source {
     /// Frames that it has before it begins anew; `None` if it does not.
     pub fn frames(&self) -> Option<u64> {
         match self {
-            Source::Replay(replay) => Some(replay.len() as u64),
-            Source::Raw(raw) => Some(raw.len() as u64),
+            Source::Replay(replay) => Some(replay.frame_count() as u64),
+            Source::Raw(raw) => Some(raw.frame_count() as u64),
             _ => None,
         }
     }

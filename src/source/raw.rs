@@ -42,13 +42,8 @@ impl Raw {
     }
 
     /// Frames in the recording: 1 to [`RAW_FRAMES_MAX`].
-    pub fn len(&self) -> usize {
+    pub fn frame_count(&self) -> usize {
         self.frames.len() / FRAME_BYTES
-    }
-
-    /// Always false: an empty folder is an error of [`Raw::open`].
-    pub fn is_empty(&self) -> bool {
-        self.frames.is_empty()
     }
 
     /// The lens of the sensor that was recorded.
@@ -56,7 +51,7 @@ impl Raw {
         self.lens
     }
 
-    /// Decodes frame `n` modulo [`Raw::len`] into `depth`, and into `infrared` if that is given.
+    /// Decodes frame `n` modulo [`Raw::frame_count`] into `depth`, and into `infrared` if that is given.
     ///
     /// * `depth`: millimetres, row-major, 424 rows × 512 columns; 0 means no return. Overwritten whole.
     /// * `infrared`: brightness, the same shape; 65,535 is saturated. Overwritten whole.
@@ -66,7 +61,7 @@ impl Raw {
     /// # Panics
     /// If `depth` or `infrared` is not 512 × 424 long.
     pub fn decode(&mut self, n: u64, depth: &mut [u16], infrared: Option<&mut [u16]>) {
-        let at = usize::try_from(n % self.len() as u64).expect("below a usize") * FRAME_BYTES;
+        let at = usize::try_from(n % self.frame_count() as u64).expect("below a usize") * FRAME_BYTES;
         let frame = &self.frames[at..at + FRAME_BYTES];
         let settings = Settings { infrared: infrared.is_some(), ..*self.decoder.settings() };
         self.decoder.set(settings).expect("the decoder has these settings but for one that is always good");
@@ -78,7 +73,7 @@ impl Raw {
 
 impl fmt::Debug for Raw {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Raw").field("frames", &self.len()).finish_non_exhaustive()
+        f.debug_struct("Raw").field("frames", &self.frame_count()).finish_non_exhaustive()
     }
 }
 
@@ -193,7 +188,7 @@ mod tests {
             fs::write(folder.join(name), &raw).expect("written");
         }
         let mut played = Raw::open(&folder).expect("good");
-        assert_eq!(played.len(), 2);
+        assert_eq!(played.frame_count(), 2);
         let mut depth = vec![1; PIXELS];
         played.decode(4, &mut depth, None);
         let without = depth.clone();

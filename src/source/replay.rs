@@ -23,9 +23,9 @@ use crate::limits::{REPLAY_FAULTS_NAMED, REPLAY_FILE_MAX, REPLAY_FRAMES_MAX, REP
 /// A recording, whole in memory.
 pub struct Replay {
     /// Millimetres, frame after frame, [`PIXELS`] values each.
+    ///
+    /// Invariant: at least one frame.
     depth: Vec<u16>,
-    /// Invariant: one name per frame, at least one.
-    names: Vec<String>,
 }
 
 impl Replay {
@@ -59,21 +59,15 @@ impl Replay {
         if !bad.is_empty() {
             return Err(Error::BadFiles { files: bad, of: files.len() });
         }
-        let names = files.iter().map(|file| file.to_string_lossy().into_owned()).collect();
-        Ok(Self { depth, names })
+        Ok(Self { depth })
     }
 
     /// Frames in the recording: 1 to [`REPLAY_FRAMES_MAX`].
-    pub fn len(&self) -> usize {
-        self.names.len()
+    pub fn frame_count(&self) -> usize {
+        self.depth.len() / PIXELS
     }
 
-    /// Always false: an empty folder is an error of [`Replay::open`].
-    pub fn is_empty(&self) -> bool {
-        self.names.is_empty()
-    }
-
-    /// Copies frame `n` modulo [`Replay::len`] to `depth`.
+    /// Copies frame `n` modulo [`Replay::frame_count`] to `depth`.
     ///
     /// * `depth`: millimetres, row-major, 424 rows × 512 columns; 0 means no measurement. Overwritten whole.
     ///
@@ -83,24 +77,15 @@ impl Replay {
     /// If `depth` is not [`PIXELS`] long.
     pub fn copy_frame(&self, n: u64, depth: &mut [u16]) {
         assert_eq!(depth.len(), PIXELS, "a depth buffer holds 512 × 424 pixels");
-        let start = self.index(n) * PIXELS;
-        depth.copy_from_slice(&self.depth[start..start + PIXELS]);
-    }
-
-    /// File name of frame `n` modulo [`Replay::len`], without its folder; bytes that are not UTF-8 are replaced by `�`.
-    pub fn name(&self, n: u64) -> &str {
-        &self.names[self.index(n)]
-    }
-
-    fn index(&self, n: u64) -> usize {
         // The remainder is below a usize, so neither cast loses anything.
-        (n % self.names.len() as u64) as usize
+        let start = (n % self.frame_count() as u64) as usize * PIXELS;
+        depth.copy_from_slice(&self.depth[start..start + PIXELS]);
     }
 }
 
 impl fmt::Debug for Replay {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Replay").field("frames", &self.len()).finish_non_exhaustive()
+        f.debug_struct("Replay").field("frames", &self.frame_count()).finish_non_exhaustive()
     }
 }
 
@@ -349,7 +334,7 @@ impl From<DecodingError> for FrameError {
 }
 
 /// Names of the `*.png` in `folder`, sorted.
-fn list(folder: &Path) -> Result<Vec<OsString>, Error> {
+pub(super) fn list(folder: &Path) -> Result<Vec<OsString>, Error> {
     let refused = |cause| Error::Folder { folder: folder.into(), cause };
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).map_err(refused)? {

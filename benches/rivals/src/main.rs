@@ -24,7 +24,7 @@ fn main() {
         eprintln!("rivals: {e}");
         std::process::exit(2);
     });
-    println!("{} frames\n", replay.len());
+    println!("{} frames\n", replay.frame_count());
     println!("| range mm | encoder | filter | µs | time, by ours | bytes | bytes, by ours |");
     println!("| ---: | --- | --- | ---: | ---: | ---: | ---: |");
     for max_mm in [1500, 4500, 8000] {
@@ -36,7 +36,7 @@ fn main() {
             mapper.map(&depth, &mut index);
             index
         };
-        compare(max_mm, &(0..replay.len()).map(frame).collect::<Vec<_>>());
+        compare(max_mm, &(0..replay.frame_count()).map(frame).collect::<Vec<_>>());
     }
 }
 

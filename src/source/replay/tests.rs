@@ -17,13 +17,11 @@ fn plays_in_the_order_of_names_and_loops() {
     folder.write("png", b"an ending, not a name");
 
     let replay = Replay::open(&folder.0).expect("a good folder");
-    assert_eq!((replay.len(), replay.is_empty()), (3, false));
+    assert_eq!(replay.frame_count(), 3);
     let mut depth = flat(0);
-    for (n, name, mm) in
-        [(0, "a.png", 1), (1, "b.PNG", 2), (2, "c.png", 3), (3, "a.png", 1), (u64::MAX, "a.png", 1)]
-    {
+    for (n, mm) in [(0, 1), (1, 2), (2, 3), (3, 1), (u64::MAX, 1)] {
         replay.copy_frame(n, &mut depth);
-        assert_eq!((replay.name(n), &depth), (name, &flat(mm)), "frame {n}");
+        assert_eq!(depth, flat(mm), "frame {n}");
     }
 }
 
@@ -216,8 +214,7 @@ fn real_recordings_load() {
         return;
     }
     let replay = Replay::open(&folder).expect("114 good files");
-    assert_eq!(replay.len(), 114);
-    assert_eq!((replay.name(0), replay.name(113)), ("board-on-table_0000.png", "table-fixed_0015.png"));
+    assert_eq!(replay.frame_count(), 114);
 }
 
 proptest! {
