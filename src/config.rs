@@ -48,16 +48,6 @@ pub struct Cli {
     pub action: Action,
 }
 
-impl Cli {
-    /// The command, if it is one that a configuration belongs to.
-    pub fn serve(self) -> Option<Command> {
-        match self.action {
-            Action::Serve(command) => Some(command),
-            Action::Convert(_) | Action::Probe(_) | Action::Record(_) | Action::Token => None,
-        }
-    }
-}
-
 /// What to do.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Action {
@@ -101,13 +91,13 @@ pub struct Probe {
     pub seconds: u64,
     /// Configuration file, for the sensor and the kinect.* keys
     #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
+    config: Option<PathBuf>,
     /// The sensor: kinect, or kinect:SERIAL [default: that of the file, or the first]
     #[arg(long, value_name = "SPEC")]
-    pub source: Option<SourceSpec>,
+    source: Option<SourceSpec>,
     /// Where sysfs and devfs are.
     #[command(flatten)]
-    pub roots: RootOptions,
+    roots: RootOptions,
 }
 
 /// Options of `record`.
@@ -725,7 +715,7 @@ const LEVELS: [(&str, log::LevelFilter); 5] = [
 ];
 
 /// Far end of the demo's palette: what a Kinect v2 is specified for.
-pub const DEMO_MAX_MM: u16 = 4500;
+const DEMO_MAX_MM: u16 = 4500;
 
 #[cfg(test)]
 mod tests;

@@ -15,7 +15,7 @@ use kinect2::diagnosis::{Finding, diagnose};
 use depthcast::access::TokenHash;
 use depthcast::camera::LocalClock;
 use depthcast::clock::{Clock, Now};
-use depthcast::config::{Action, BadConfig, Cli, Command, Config, Conversion, Probe, Recording, SourceSpec};
+use depthcast::config::{Action, Cli, Command, Config, Conversion, Probe, Recording, SourceSpec};
 use depthcast::convert::convert;
 use depthcast::limits::LOBBY;
 use depthcast::net_poll::{Server, Stop};
@@ -166,7 +166,7 @@ fn through_library(config: &Config, serial: Option<String>, now: Now) -> Result<
 /// Without the library there is no such configuration either.
 #[cfg(not(feature = "libfreenect2"))]
 fn through_library(_: &Config, _: Option<String>, _: Now) -> Result<Source, String> {
-    Err(BadConfig::WithoutLibfreenect2.to_string())
+    Err(depthcast::config::BadConfig::WithoutLibfreenect2.to_string())
 }
 
 /// Prints a fresh token and its hash.
@@ -259,7 +259,7 @@ fn record(options: &Recording) -> Result<(), Failure> {
             let replay = Source::open_replay(path).map_err(bad_source)?;
             record::pictures(replay, config.fps, folder, limit, &mut signals)
         }
-        SourceSpec::Libfreenect2(_) => return Err(Failure::new(BAD_USAGE, BadConfig::NoRecording)),
+        SourceSpec::Libfreenect2(_) => unreachable!("`Recording::decide` refuses it"),
     };
     let summary =
         recorded.map_err(|e| Failure::new(if e.is_at_start() { CANNOT_START } else { FAILED }, e))?;

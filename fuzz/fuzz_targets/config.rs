@@ -2,11 +2,12 @@
 #![no_main]
 
 use clap::Parser;
-use depthcast::config::{Cli, Config};
+use depthcast::config::{Action, Cli, Config};
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let Ok(text) = std::str::from_utf8(data) else { return };
-    let command = Cli::try_parse_from(["depthcast", "demo"]).expect("good").serve().expect("demo serves");
+    let cli = Cli::try_parse_from(["depthcast", "demo"]).expect("good");
+    let Action::Serve(command) = cli.action else { unreachable!("demo serves") };
     if let Ok(file) = Config::parse(text, "fuzz.toml")
         && let Ok(config) = Config::decide(&command, file)
     {

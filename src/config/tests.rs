@@ -5,7 +5,15 @@ use crate::limits::{CAMERA_TEXT_MAX, CONFIG_FILE_MAX, UNIX_PATH_MAX};
 
 fn config(line: &str) -> Result<Config, String> {
     let cli = Cli::try_parse_from(line.split_whitespace()).map_err(|e| e.to_string())?;
-    Config::new(&cli.serve().expect("a command with options")).map_err(|e| e.to_string())
+    Config::new(&serving(cli)).map_err(|e| e.to_string())
+}
+
+/// The command, which is one that serves.
+fn serving(cli: Cli) -> Command {
+    match cli.action {
+        Action::Serve(command) => command,
+        other => panic!("{other:?} has no such options"),
+    }
 }
 
 #[test]
@@ -74,7 +82,7 @@ fn errors_name_the_option_and_the_remedy() {
 const RUN: &str = "depthcast run --source demo";
 
 fn command(line: &str) -> Command {
-    Cli::try_parse_from(line.split_whitespace()).expect(line).serve().expect(line)
+    serving(Cli::try_parse_from(line.split_whitespace()).expect(line))
 }
 
 fn with_file(line: &str, text: &str) -> Result<Config, String> {
@@ -531,8 +539,7 @@ fn what_check_writes_means_the_same() {
 #[test]
 fn what_can_be_read_only_once_is_not_taken_for_an_empty_file() {
     let command = |path: &str| {
-        let cli = Cli::try_parse_from(["depthcast", "run", "--config", path]).expect("good usage");
-        cli.serve().expect("a command with options")
+        serving(Cli::try_parse_from(["depthcast", "run", "--config", path]).expect("good usage"))
     };
     assert!(Config::new(&command("/dev/null")).is_ok(), "at start it may be anything that can be read");
     let why = Config::again(&command("/dev/null")).expect_err("a device").to_string();

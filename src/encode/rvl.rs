@@ -90,9 +90,8 @@ pub fn sides(bytes: &[u8]) -> Result<(u32, u32), DecodeError> {
         let word = bytes.get(at..at + 4).ok_or(DecodeError::Head)?;
         Ok(u32::from_le_bytes(word.try_into().expect("four bytes")))
     };
-    let (format, quantised, width, height) = (word(0)?, word(4)?, word(12)?, word(16)?);
     // The format says nothing of a 16-bit image, and programs write what they like into the second parameter.
-    let _ = format;
+    let (_format, quantised, width, height) = (word(0)?, word(4)?, word(12)?, word(16)?);
     if f32::from_bits(quantised) != 0.0 {
         return Err(DecodeError::Quantised);
     }
