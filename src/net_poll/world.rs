@@ -386,12 +386,12 @@ impl World {
         }
         let (serial, stamp, picture) = (slot.serial(), slot.stamp, slot.picture);
         conn.had = serial;
-        let dropped = match conn.shown {
+        let skipped = match conn.shown {
             Some((seq, _)) if conn.is_viewer() => stamp.seq.saturating_sub(seq + 1),
             _ => 0,
         };
-        conn.skipped += dropped;
-        self.counters.skipped[conn.protocol() as usize] += dropped;
+        conn.skipped += skipped;
+        self.counters.skipped[conn.protocol() as usize] += skipped;
         if picture == Picture::Depth {
             conn.shown = Some((stamp.seq, stamp.captured.mono));
         }
@@ -404,7 +404,7 @@ impl World {
             seq: stamp.seq,
             age_ms: age,
             online: picture == Picture::Depth,
-            dropped,
+            skipped,
             range_mm: form.needs().is_none().then(|| {
                 let range = self.renderer.range();
                 (range.min_mm(), range.max_mm())

@@ -217,7 +217,7 @@ impl Extra {
     fn write(&self, out: &mut impl Write, facts: &PictureFacts) -> fmt::Result {
         let Extra { width, height, client_fps, captured, now } = *self;
         write!(out, "X-UStreamer-Online: {}\r\n", facts.online)?;
-        write!(out, "X-UStreamer-Dropped: {}\r\n", facts.dropped)?;
+        write!(out, "X-UStreamer-Dropped: {}\r\n", facts.skipped)?;
         write!(out, "X-UStreamer-Width: {width}\r\nX-UStreamer-Height: {height}\r\n")?;
         write!(out, "X-UStreamer-Client-FPS: {client_fps}\r\n")?;
         write!(out, "X-UStreamer-Grab-Begin-Time: {:.6}\r\n", captured.as_secs_f64())?;
@@ -262,7 +262,7 @@ mod tests {
             seq: 3,
             age_ms: Some(2),
             online: true,
-            dropped: 0,
+            skipped: 0,
             range_mm: Some((0, 1500)),
         };
         write_part_head(&mut out, JPEG, 9, &facts, None).expect("a String");
@@ -289,7 +289,7 @@ mod tests {
             seq: u64::MAX,
             age_ms: Some(u64::MAX),
             online: false,
-            dropped: u64::MAX,
+            skipped: u64::MAX,
             range_mm: Some((u16::MAX, u16::MAX)),
         };
         let extra = Extra {

@@ -73,7 +73,7 @@ pub struct PictureFacts {
     /// Whether the picture shows the sensor's view and not the placeholder.
     pub online: bool,
     /// Frames skipped for this viewer since its picture before.
-    pub dropped: u64,
+    pub skipped: u64,
     /// Depths of the first and the last colour, in millimetres; `None` where colours are no depths.
     pub range_mm: Option<(u16, u16)>,
 }
@@ -88,7 +88,7 @@ impl PictureFacts {
         if let Some(age) = self.age_ms {
             write!(out, "X-Depthcast-Age-Ms: {age}\r\n")?;
         }
-        write!(out, "X-Depthcast-Online: {}\r\nX-Depthcast-Dropped: {}\r\n", self.online, self.dropped)?;
+        write!(out, "X-Depthcast-Online: {}\r\nX-Depthcast-Dropped: {}\r\n", self.online, self.skipped)?;
         let Some((min, max)) = self.range_mm else { return Ok(()) };
         write!(out, "X-Depthcast-Min-Mm: {min}\r\nX-Depthcast-Max-Mm: {max}\r\n")
     }

@@ -209,7 +209,7 @@ fn heads_are_within_their_bound() {
         seq: u64::MAX,
         age_ms: Some(u64::MAX),
         online: false,
-        dropped: u64::MAX,
+        skipped: u64::MAX,
         range_mm: Some((u16::MAX, u16::MAX)),
     };
     let mut extra = String::new();
