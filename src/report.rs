@@ -369,7 +369,7 @@ fn write_capture(out: &mut String, capture: &Capture) {
             row("sensor's serial number", known(usb.serial.map(|serial| serial.to_string())));
             row("firmware", known(usb.firmware.map(|firmware| firmware.to_string())));
             row("packets lost", usb.packets_lost.to_string());
-            row("exposures damaged", usb.sub_images_damaged.to_string());
+            row("sub-images damaged", usb.sub_images_damaged.to_string());
             row("frames dropped, lost", format!("{}, {}", usb.frames_dropped, usb.frames_lost));
             row("stream started anew, sensor reset", format!("{}, {}", usb.restarts, usb.resets));
             row("queue of transfers at its emptiest", format!("{} of {}", usb.queue_low, usb.transfers));

@@ -26,7 +26,7 @@
 //!
 //! # What is imitated of the sensor, and what is not
 //!
-//! Depth is measured along the optical axis, in whole millimetres, 0 where there is no measurement; the lens is one real
+//! Depth is measured along the optical axis, in whole millimetres, 0 where there is no return; the lens is one real
 //! sensor's ([`INTRINSICS`]). From the light that comes back (`Picture::echo`) follow the noise, which grows with
 //! the square of the distance, and the gaps: dark paint and glass, grazing incidence, the corners of the picture, edges
 //! (where the real sensor sees two depths in one pixel and its driver drops them). Each pixel is noisy by itself. Mixed

@@ -238,7 +238,7 @@ pub struct Report {
     pub step: &'static str,
     /// Packets with data that did not come whole.
     pub packets_lost: u64,
-    /// Exposures that did not come whole.
+    /// Sub-images that did not come whole; a frame has ten.
     pub sub_images_damaged: u64,
     /// Frames of which some came, but not all.
     pub frames_dropped: u64,

@@ -1,6 +1,6 @@
 //! A folder of recorded depth frames, played in a loop.
 //!
-//! A folder holds 16-bit grey PNG files of 512 × 424 pixels, one frame each: millimetres, 0 = no measurement. They are
+//! A folder holds 16-bit grey PNG files of 512 × 424 pixels, one frame each: millimetres, 0 = no return. They are
 //! played in the order of their names (compared byte by byte, so `frame_10.png` comes before `frame_9.png`: pad numbers
 //! with zeros). The ending `.png` is matched without regard to case; files with any other ending are ignored, and
 //! folders within the folder are not entered.
@@ -69,7 +69,7 @@ impl Replay {
 
     /// Copies frame `n` modulo [`Replay::frame_count`] to `depth`.
     ///
-    /// * `depth`: millimetres, row-major, 424 rows × 512 columns; 0 means no measurement. Overwritten whole.
+    /// * `depth`: millimetres, row-major, 424 rows × 512 columns; 0 means no return. Overwritten whole.
     ///
     /// Never allocates.
     ///
