@@ -1,5 +1,8 @@
 //! The Python viewers' protocol: one byte a command, one message a reply.
 //!
+//! It has three names: "the Python protocol" in documents, `legacy` in the configuration and here, `python` where connections
+//! are counted or listed.
+//!
 //! | byte | meaning |
 //! | --- | --- |
 //! | `0` | send me the newest frame that I have not had |
