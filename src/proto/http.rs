@@ -133,6 +133,7 @@ impl Machine {
         self.consume(blank);
         let Some(end) = self.head_end() else {
             if self.head.is_full() {
+                const { assert!(REQUEST_HEAD_MAX == 8192, "the next line says so") };
                 let why = "the request head is longer than 8192 bytes";
                 self.state = State::Answering(Request::refused(Status::HeadTooLarge, why));
             }
@@ -186,6 +187,7 @@ pub fn parse(head: &[u8], rules: &Rules) -> Request {
             return Request::refused(Status::BadRequest, "the request head is not complete");
         }
         Err(httparse::Error::TooManyHeaders) => {
+            const { assert!(REQUEST_FIELDS_MAX == 64, "the next line says so") };
             return Request::refused(Status::HeadTooLarge, "the request has more than 64 header fields");
         }
         Err(httparse::Error::Version) => {

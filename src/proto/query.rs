@@ -117,7 +117,10 @@ impl Query {
         let number = value.text().and_then(|text| text.parse::<NonZeroU8>().ok());
         match number.filter(|n| u32::from(n.get()) <= FPS_MAX) {
             Some(number) => Ok(Some(number)),
-            None => Err("fps must be a whole number from 1 to 240"),
+            None => {
+                const { assert!(FPS_MAX == 240, "the next line says so") };
+                Err("fps must be a whole number from 1 to 240")
+            }
         }
     }
 
@@ -128,6 +131,7 @@ impl Query {
     pub fn key(&self) -> Result<Tag, &'static str> {
         let Some(value) = self.word(Name::Key) else { return Ok(Tag::NONE) };
         let tag = if value.cut { None } else { Tag::new(&value.bytes) };
+        const { assert!(QUERY_VALUE_MAX == 64, "the next line says so") };
         tag.ok_or("key must be at most 64 letters, digits and -._~")
     }
 }
@@ -197,6 +201,7 @@ pub struct BadTag;
 
 impl fmt::Display for BadTag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const { assert!(QUERY_VALUE_MAX == 64, "the next line says so") };
         f.write_str("at most 64 letters, digits and -._~ may be in it")
     }
 }
