@@ -23,24 +23,8 @@ impl World {
         request: http::Request,
         now: Now,
     ) -> Option<Verdict> {
-        let guarded = !matches!(request.target, Target::Healthz | Target::Readyz);
-        if request.claim == Claim::Wrong && guarded {
-            self.counters.wrong_tokens += 1;
-            self.warnings.wrong_token(now.mono, conn.peer);
-            // Right tokens always pass: who shares an address with a guesser, as behind a proxy, is not locked out.
-            if self.failures.is_barred(conn.peer, now.mono) {
-                let why = "too many wrong tokens came from this address; wait a minute";
-                if let Phase::Http(machine) = &mut conn.phase {
-                    machine.end();
-                }
-                let request = http::Request { keep_alive: false, ..request };
-                self.refuse(conn, text, request, Status::TooManyRequests, why);
-                return None;
-            }
-            self.failures.note(conn.peer, now.mono);
-        }
-        if let Claim::Right(token) = request.claim {
-            conn.token = token;
+        if !self.hear_claim(conn, text, request, now) {
+            return None;
         }
         match request.target {
             Target::Options => {
@@ -91,32 +75,58 @@ impl World {
                 conn.out.begin(head, Body::None, b"", &self.ring);
             }
             Target::Stream(content, options) => {
-                if self.viewers >= self.settings.viewers_max {
-                    self.counters.closed[Close::Full.number()] += 1;
-                    self.unavailable(conn, text, request, "all places for viewers are taken");
-                    return None;
+                if self.take_place(conn, text, request) {
+                    conn.phase = Phase::Stream(multipart::Machine::new(content, options));
                 }
-                conn.phase = Phase::Stream(multipart::Machine::new(content, options));
-                conn.had = if self.feed.on_demand() { conn.had } else { 0 };
-                self.viewers += 1;
             }
             Target::WebSocket(accept) => {
-                if self.viewers >= self.settings.viewers_max {
-                    self.counters.closed[Close::Full.number()] += 1;
-                    self.unavailable(conn, text, request, "all places for viewers are taken");
-                    return None;
+                if self.take_place(conn, text, request) {
+                    let mut viewer = websocket::Machine::new(accept, now.mono);
+                    if let Phase::Http(machine) = &conn.phase {
+                        viewer.receive(machine.rest());
+                    }
+                    conn.phase = Phase::WebSocket(viewer);
                 }
-                let mut viewer = websocket::Machine::new(accept, now.mono);
-                if let Phase::Http(machine) = &conn.phase {
-                    viewer.receive(machine.rest());
-                }
-                conn.phase = Phase::WebSocket(viewer);
-                conn.had = if self.feed.on_demand() { conn.had } else { 0 };
-                self.viewers += 1;
             }
             Target::Frame(content) => return self.frame(conn, text, request, content, now),
         }
         None
+    }
+
+    /// Takes note of what a request's credentials are worth; if its peer has guessed too often, answers so and returns false.
+    fn hear_claim(&mut self, conn: &mut Conn, text: &mut Text, request: http::Request, now: Now) -> bool {
+        let guarded = !matches!(request.target, Target::Healthz | Target::Readyz);
+        if request.claim == Claim::Wrong && guarded {
+            self.counters.wrong_tokens += 1;
+            self.warnings.wrong_token(now.mono, conn.peer);
+            // Right tokens always pass: who shares an address with a guesser, as behind a proxy, is not locked out.
+            if self.failures.is_barred(conn.peer, now.mono) {
+                let why = "too many wrong tokens came from this address; wait a minute";
+                if let Phase::Http(machine) = &mut conn.phase {
+                    machine.end();
+                }
+                let request = http::Request { keep_alive: false, ..request };
+                self.refuse(conn, text, request, Status::TooManyRequests, why);
+                return false;
+            }
+            self.failures.note(conn.peer, now.mono);
+        }
+        if let Claim::Right(token) = request.claim {
+            conn.token = token;
+        }
+        true
+    }
+
+    /// Takes one of the places for viewers; if there is none, answers so and returns false.
+    fn take_place(&mut self, conn: &mut Conn, text: &mut Text, request: http::Request) -> bool {
+        if self.viewers >= self.settings.viewers_max {
+            self.counters.closed[Close::Full.number()] += 1;
+            self.unavailable(conn, text, request, "all places for viewers are taken");
+            return false;
+        }
+        self.viewers += 1;
+        conn.had = if self.feed.on_demand() { conn.had } else { 0 };
+        true
     }
 
     /// Answers with one frame; waits for one if there is none yet.
