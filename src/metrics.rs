@@ -44,6 +44,14 @@ pub struct Counters {
     pub closed: [u64; Close::WORDS.len()],
 }
 
+impl Counters {
+    /// Counts a picture that was sent whole.
+    pub fn count_sent(&mut self, protocol: Protocol, form: Form) {
+        self.pictures += 1;
+        self.sent[protocol as usize][form as usize] += 1;
+    }
+}
+
 /// What a connection speaks, for counters and for `/state`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Protocol {

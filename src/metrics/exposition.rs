@@ -5,7 +5,7 @@
 
 use std::fmt::{self, Write};
 
-use super::{Counters, Protocol, State, Timings};
+use super::{Protocol, State, Timings};
 use crate::proto::Close;
 use crate::ring::Form;
 use crate::source::Report;
@@ -220,14 +220,6 @@ impl<W: Write> Page<'_, W> {
             self.labelled("sensor_events_total", "kind", kind, count)?;
         }
         Ok(())
-    }
-}
-
-impl Counters {
-    /// Counts a picture that was sent whole.
-    pub fn count_sent(&mut self, protocol: Protocol, form: Form) {
-        self.pictures += 1;
-        self.sent[protocol as usize][form as usize] += 1;
     }
 }
 

@@ -148,15 +148,45 @@ impl fmt::Display for Close {
 mod tests {
     use super::*;
 
-    #[test]
-    fn numbers_name_their_words() {
-        let some = [
-            (Close::Goodbye, "goodbye"),
-            (Close::UnknownByte(7), "unknown_byte"),
-            (Close::Evicted, "evicted"),
-        ];
-        for (close, word) in some {
-            assert_eq!(Close::WORDS[close.number()], word);
+    /// `PeerClosed` becomes `peer_closed`; what a variant holds is left out.
+    fn word_of(close: Close) -> String {
+        let name = format!("{close:?}");
+        let name = name.split('(').next().expect("a name");
+        let mut word = String::new();
+        for c in name.chars() {
+            if c.is_uppercase() && !word.is_empty() {
+                word.push('_');
+            }
+            word.push(c.to_ascii_lowercase());
         }
+        word
+    }
+
+    #[test]
+    fn every_reason_stands_at_its_number_by_its_name() {
+        let every = [
+            Close::Goodbye,
+            Close::PeerClosed,
+            Close::Broken,
+            Close::Answered,
+            Close::UnknownByte(7),
+            Close::BadRequest,
+            Close::BadFrame(1002),
+            Close::Silent,
+            Close::SlowRequest,
+            Close::Stalled,
+            Close::TooSlow,
+            Close::Full,
+            Close::Evicted,
+            Close::NotAllowed,
+            Close::TokenGone,
+            Close::Stopping,
+        ];
+        let mut numbers = every.map(Close::number);
+        for (close, number) in every.into_iter().zip(numbers) {
+            assert_eq!(Close::WORDS[number], word_of(close));
+        }
+        numbers.sort_unstable();
+        assert!(numbers.into_iter().eq(0..Close::WORDS.len()), "{numbers:?}");
     }
 }
