@@ -16,7 +16,7 @@ use crate::peer::Peer;
 /// What the configuration says of access, as values.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Rules {
-    /// Of whoever knows one of these tokens is asked nothing more; empty means that nobody is asked.
+    /// A request must carry one of these tokens; empty means that none is needed.
     pub tokens: Vec<TokenHash>,
     /// The pages, beside our own, that may read what is served.
     pub allow_origin: Option<Origin>,
@@ -61,7 +61,7 @@ impl Rules {
         if self.is_known(given) { Claim::Right(Some(given)) } else { Claim::Wrong }
     }
 
-    /// Whether who was let in with `token`, or without one when nobody was asked, would be now.
+    /// Whether a viewer let in with `token` (`None`: no token was needed then) would still be let in.
     pub fn admits(&self, token: Option<TokenHash>) -> bool {
         self.tokens.is_empty() || token.is_some_and(|token| self.is_known(token))
     }
@@ -205,10 +205,10 @@ impl fmt::Display for BadOrigin {
 
 impl std::error::Error for BadOrigin {}
 
-/// How often somebody tried tokens that are none, by address, in a table of fixed size.
+/// Wrong tokens tried, by address, in a table of fixed size.
 ///
 /// Each failure costs [`FAILURE_COST`]; who owes more than [`FAILURES_DEBT_MAX`] is not listened to until enough time
-/// has passed. Nobody waits meanwhile: the answer is just another one. IPv6 addresses count by their network of 64 bits.
+/// has passed. Nobody waits meanwhile: the answer is just another one.
 #[derive(Debug)]
 pub struct Failures {
     /// Whose, and until when the debt lasts.
@@ -241,7 +241,7 @@ impl Failures {
     }
 }
 
-/// Who is held to be one.
+/// The peer that failures are counted for: IPv6 addresses by their /64 network.
 fn household(peer: Peer) -> Peer {
     match peer {
         Peer::Ip(IpAddr::V6(ip)) => Peer::Ip(IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64))),

@@ -52,7 +52,7 @@ pub mod render;
 // What is counted.
 pub mod metrics;
 
-// Signals, notifications, the log.
+// Signals, notifications, inherited sockets, the log; what the process may use and has used.
 pub mod service;
 
 // 6. The loop.

@@ -38,7 +38,7 @@ pub struct Counters {
     pub skipped: [u64; Protocol::ALL.len()],
     /// Bytes handed to the kernel.
     pub bytes: u64,
-    /// Requests with a token that is none.
+    /// Requests with a wrong token.
     pub wrong_tokens: u64,
     /// Connections closed, by [`Close::number`].
     pub closed: [u64; Close::WORDS.len()],

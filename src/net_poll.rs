@@ -306,8 +306,8 @@ impl Server {
     /// Takes over what may change while serving: everything but `listen` and `viewers_max`, which stay as they were, and
     /// a sensor's queue.
     ///
-    /// Viewers stay connected, but for those who are in no network of `allow` any more or came with a token that is none
-    /// any more; the next frame is the first that shows the change.
+    /// Viewers stay connected, but for those who are in no network of `allow` any more or came with a token that is no
+    /// longer valid; the next frame is the first that shows the change.
     pub fn apply(&mut self, settings: Settings, renderer: Renderer, kinect: &kinect::Settings, now: Now) {
         let listen = std::mem::take(&mut self.world.settings.listen);
         let viewers_max = self.world.settings.viewers_max;

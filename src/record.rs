@@ -438,7 +438,7 @@ impl Writer {
             while let Ok((name, bytes)) = waiting.recv() {
                 disk.write(&name, &bytes)?;
                 if is_frame(&name) {
-                    // Nobody may wait for it any more.
+                    // Fails only when the recording has ended and nobody takes buffers.
                     let _ = back.try_send(bytes);
                 }
             }

@@ -1,4 +1,5 @@
-//! What ties the appliance to its service manager: signals, notifications, the log.
+//! What ties the appliance to its service manager: signals, notifications, inherited sockets, the log; and what the process
+//! may use and has used.
 
 use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};

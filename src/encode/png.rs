@@ -1,8 +1,8 @@
 //! PNG in two kinds: an index image under a palette, and 16-bit grey depth.
 //!
 //! The `png` crate frames (signature, IHDR, PLTE, tEXt, IEND; measured to allocate nothing in the calls used here),
-//! `encode/deflate.rs` compresses straight into the file's only IDAT. The filter is "Up" throughout: rows are like the rows above, and the
-//! choice of another by row gains a twentieth of the bytes at most, for more time than all the rest takes.
+//! `encode/deflate.rs` compresses straight into the file's only IDAT. The filter is "Up" throughout: rows are like the rows
+//! above, and the choice of another by row gains a twentieth of the bytes at most, for more time than all the rest takes.
 
 use std::borrow::Cow;
 use std::fmt;

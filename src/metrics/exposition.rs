@@ -99,7 +99,7 @@ pub fn write_metrics(
     for (word, count) in Close::WORDS.iter().zip(c.closed) {
         page.labelled("connections_closed_total", "reason", word, count)?;
     }
-    let help = "Requests over HTTP that came with a token that is none.";
+    let help = "Requests over HTTP that came with a wrong token.";
     page.one("wrong_tokens_total", "counter", help, c.wrong_tokens)?;
 
     times(&mut page, timings)?;

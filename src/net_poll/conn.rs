@@ -58,7 +58,7 @@ pub(super) struct Conn {
     pub(super) opened: Now,
     /// When a byte last moved, either way; what a viewer of the stream says does not count.
     pub(super) progress: Duration,
-    /// When the kernel first took not all that was to be sent, since the peer last had everything that it asked for.
+    /// When the kernel first refused part of what was to be sent; `None` once the peer has had all it asked for.
     pub(super) blocked: Option<Duration>,
     /// When the request that is being read was begun.
     pub(super) request_begun: Option<Duration>,

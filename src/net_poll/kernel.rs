@@ -33,7 +33,7 @@ pub(super) fn queue_connections(listener: &impl AsFd) -> io::Result<()> {
 /// Zero where the kernel does not say.
 pub(super) fn queued(socket: &impl AsRawFd) -> usize {
     let mut bytes: libc::c_int = 0;
-    // SAFETY: SIOCOUTQ writes one int through the pointer during the call, and `bytes` lives beyond it; a
+    // SAFETY: SIOCOUTQ (libc has the number as TIOCOUTQ) writes one int through the pointer during the call, and `bytes` lives beyond it; a
     // descriptor of the wrong kind is an error, not a write.
     let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
     if result < 0 { 0 } else { usize::try_from(bytes).unwrap_or(0) }

@@ -19,7 +19,7 @@ pub(super) enum Warning {
     Sensor,
     /// A viewer of the Python protocol asked the server to stop.
     MayNotStop,
-    /// A request came with a token that is none.
+    /// A request came with a wrong token.
     WrongToken,
 }
 

@@ -111,7 +111,8 @@ impl Machine {
         }
     }
 
-    /// The answer that comes next is the last, whatever the request asked for: it has to say so too.
+    /// Makes the coming answer the last on this connection; its head must say `Connection: close`, which is up to the
+    /// caller.
     pub fn end(&mut self) {
         if let State::Answering(request) = &mut self.state {
             request.keep_alive = false;

@@ -63,7 +63,7 @@ pub enum Close {
     Evicted,
     /// The peer is not in a network that may watch.
     NotAllowed,
-    /// The token that the viewer came with is none any more, or one is asked for now.
+    /// The token that the viewer came with is no longer valid, or one is asked for now.
     TokenGone,
     /// The server stops.
     Stopping,

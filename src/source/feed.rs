@@ -251,8 +251,8 @@ impl Feed {
     }
 
     /// Whether frames come, or something is done about it at `now`: a sensor that is looked for in vain is healthy, a call
-    /// that never comes back is not, nor is silence without a step for [`SIGN_OF_LIFE_WITHIN`]. Who is asked for frames
-    /// and is not, is healthy.
+    /// that never comes back is not, nor is silence without a step for [`SIGN_OF_LIFE_WITHIN`]. A source
+    /// that makes frames on demand and is not asked is healthy.
     pub fn is_healthy(&self, now: Now) -> bool {
         let hung = self.source.driven().and_then(Driven::trouble).is_some_and(SourceError::is_hung);
         let overdue = |since: Duration| now.mono.saturating_sub(since.max(self.alive)) >= SIGN_OF_LIFE_WITHIN;
