@@ -61,6 +61,9 @@ pub mod net_poll;
 // Recordings of one kind into the other.
 pub mod convert;
 
+// Waiting for a sensor without the loop.
+mod waiter;
+
 // Recordings of what a source delivers, by a process of their own.
 pub mod record;
 

@@ -26,8 +26,6 @@ use kinect2::driver::{Name, Trouble};
 use kinect2::sensor::{self, Sensor, Turn};
 use kinect2::stream::FrameInfo;
 use kinect2_sim::recording::format_lens;
-use mio::unix::SourceFd;
-use mio::{Events, Interest, Poll, Token};
 use nix::sys::statvfs::statvfs;
 
 use crate::clock::{Clock, Now};
@@ -37,6 +35,7 @@ use crate::limits::{
 };
 use crate::service::{Asked, Signals};
 use crate::source::{Feed, HEIGHT, NOMINAL_FPS, Outcome, PIXELS, Source, WIDTH, fault};
+use crate::waiter::Waiter;
 
 /// When a recording ends by itself.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -268,8 +267,7 @@ fn free_bytes(folder: &Path) -> io::Result<u64> {
 /// A sensor and its loop.
 struct Watch<'a> {
     sensor: Sensor,
-    poll: Poll,
-    watched: Option<u64>,
+    waiter: Waiter,
     signals: &'a mut Signals,
     clock: &'a Clock,
     /// The first frame's sensor, and when it came.
@@ -281,10 +279,8 @@ struct Watch<'a> {
 impl<'a> Watch<'a> {
     fn new(settings: sensor::Settings, signals: &'a mut Signals, clock: &'a Clock) -> io::Result<Self> {
         let sensor = Sensor::new(settings, clock.now().mono)?;
-        let poll = Poll::new()?;
-        poll.registry().register(&mut SourceFd(&sensor.job_fd().as_raw_fd()), JOB, Interest::READABLE)?;
-        poll.registry().register(&mut SourceFd(&signals.raw()), SIGNALS, Interest::READABLE)?;
-        Ok(Self { sensor, poll, watched: None, signals, clock, begun: None, said: None, number: 0 })
+        let waiter = Waiter::new([sensor.job_fd().as_raw_fd(), signals.raw()])?;
+        Ok(Self { sensor, waiter, signals, clock, begun: None, said: None, number: 0 })
     }
 
     /// Records until the limit, a signal or a fault; then stops the sensor. Returns how many frames came incomplete.
@@ -322,7 +318,7 @@ impl<'a> Watch<'a> {
                     self.say();
                     // Limits are looked at now and then, whatever the sensor does.
                     let at = self.sensor.deadline().map_or(LOOK, |at| at.saturating_sub(now).min(LOOK));
-                    self.wait(at).map_err(Error::Broken)?;
+                    self.waiter.wait(self.sensor.node(), at).map_err(Error::Broken)?;
                 }
             }
         }
@@ -368,22 +364,6 @@ impl<'a> Watch<'a> {
         }
     }
 
-    fn wait(&mut self, most: Duration) -> io::Result<()> {
-        let node = self.sensor.node();
-        let generation = node.map(|(generation, _)| generation);
-        if generation != self.watched {
-            if let Some((_, fd)) = node {
-                self.poll.registry().register(&mut SourceFd(&fd), NODE, Interest::WRITABLE)?;
-            }
-            self.watched = generation;
-        }
-        let mut events = Events::with_capacity(8);
-        match self.poll.poll(&mut events, Some(most)) {
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => Ok(()),
-            result => result,
-        }
-    }
-
     fn stop(mut self) -> io::Result<()> {
         let mut now = self.clock.now().mono;
         let end = now + SENSOR_STOP;
@@ -391,7 +371,7 @@ impl<'a> Watch<'a> {
         while !self.sensor.is_shut_down() && now < end {
             if self.sensor.turn(now) == Turn::Idle && !self.sensor.is_shut_down() {
                 let at = self.sensor.deadline().map_or(LOOK, |at| at.saturating_sub(now));
-                self.wait(at.min(end - now))?;
+                self.waiter.wait(self.sensor.node(), at.min(end - now))?;
             }
             now = self.clock.now().mono;
         }
@@ -565,9 +545,6 @@ impl Progress {
     }
 }
 
-const JOB: Token = Token(0);
-const NODE: Token = Token(1);
-const SIGNALS: Token = Token(2);
 /// Longest wait before limits are looked at again.
 const LOOK: Duration = Duration::from_millis(100);
 /// The disk's free room is looked at before each so many frames.

@@ -12,13 +12,12 @@ use std::time::Duration;
 
 use kinect2::diagnosis::{Finding, Severity};
 use kinect2::sysfs::Roots;
-use mio::unix::SourceFd;
-use mio::{Events, Interest, Poll, Token};
 
 use crate::clock::{Clock, Now};
 use crate::limits::{RECORD_START, SENSOR_STOP};
 use crate::service::usage;
 use crate::source::{Feed, HEIGHT, LIBFREENECT2, Outcome, PIXELS, Report, SourceError, Step, WIDTH};
+use crate::waiter::Waiter;
 
 /// What a machine says of itself; what it does not say is "unknown".
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -139,10 +138,7 @@ pub struct Capture {
 /// # Errors
 /// When the system refuses a descriptor.
 pub fn capture(feed: &mut Feed, length: Duration, clock: &Clock) -> io::Result<Capture> {
-    let mut waiter = Waiter { poll: Poll::new()?, watched: None };
-    if let Some(fd) = feed.job() {
-        waiter.poll.registry().register(&mut SourceFd(&fd), JOB, Interest::READABLE)?;
-    }
+    let mut waiter = Waiter::new(feed.job())?;
     let mut depth = vec![0_u16; PIXELS];
     let mut sorted = Vec::with_capacity(PIXELS);
     let mut found = Capture::default();
@@ -155,7 +151,7 @@ pub fn capture(feed: &mut Feed, length: Duration, clock: &Clock) -> io::Result<C
             break;
         }
         match feed.step(now, true) {
-            Step::Idle => waiter.wait(feed, now.mono, end)?,
+            Step::Idle => waiter.wait(feed.node(), time_left(feed, now, end))?,
             Step::More | Step::Happened(_) => {}
             Step::Poll => match feed.poll(clock.now(), &mut depth) {
                 Outcome::Captured(stamp) => {
@@ -195,10 +191,15 @@ pub fn capture(feed: &mut Feed, length: Duration, clock: &Clock) -> io::Result<C
             break;
         }
         if feed.step(now, false) == Step::Idle {
-            waiter.wait(feed, now.mono, end)?;
+            waiter.wait(feed.node(), time_left(feed, now, end))?;
         }
     }
     Ok(found)
+}
+
+/// Until the source has something to do, but not beyond `end`.
+fn time_left(feed: &Feed, now: Now, end: Duration) -> Duration {
+    feed.due(true).map_or(end, |due| due.min(end)).saturating_sub(now.mono)
 }
 
 /// Takes note of a frame's depths; its share of pixels that have one.
@@ -222,31 +223,6 @@ fn look(depth: &[u16], sorted: &mut Vec<u16>, found: &mut Capture) -> f64 {
         (least.unwrap_or(median), median, most.unwrap_or(median))
     });
     sorted.len() as f64 / PIXELS as f64
-}
-
-/// Waits for what a sensor's descriptors or its deadline bring.
-struct Waiter {
-    poll: Poll,
-    watched: Option<u64>,
-}
-
-impl Waiter {
-    fn wait(&mut self, feed: &Feed, now: Duration, end: Duration) -> io::Result<()> {
-        let node = feed.node();
-        let generation = node.map(|(generation, _)| generation);
-        if generation != self.watched {
-            if let Some((_, fd)) = node {
-                self.poll.registry().register(&mut SourceFd(&fd), NODE, Interest::WRITABLE)?;
-            }
-            self.watched = generation;
-        }
-        let at = feed.due(true).map_or(end, |due| due.min(end));
-        let mut events = Events::with_capacity(8);
-        match self.poll.poll(&mut events, Some(at.saturating_sub(now))) {
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => Ok(()),
-            result => result,
-        }
-    }
 }
 
 /// The report, in Markdown.
@@ -390,8 +366,6 @@ const RATE_MIN: f64 = 29.5;
 const LOOK_EVERY: u64 = 15;
 /// Rows and columns that the centre has.
 const CENTRE: usize = 16;
-const JOB: Token = Token(0);
-const NODE: Token = Token(1);
 
 #[cfg(test)]
 mod tests {

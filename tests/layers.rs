@@ -29,9 +29,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     ("convert", &["encode", "source"]),
-    ("record", &["clock", "encode", "service", "source"]),
+    ("waiter", &[]),
+    ("record", &["clock", "encode", "service", "source", "waiter"]),
     ("probe", &[]),
-    ("report", &["clock", "service", "source"]),
+    ("report", &["clock", "service", "source", "waiter"]),
     ("config", &["access", "camera", "colormap", "encode", "net_poll", "peer", "proto", "source", "view"]),
 ];
 
