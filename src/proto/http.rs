@@ -180,8 +180,8 @@ impl Machine {
 ///
 /// Never panics, whatever the bytes: what cannot be understood is a [`Target::Refused`] that says why.
 pub fn parse(head: &[u8], rules: &Rules) -> Request {
-    let mut fields = [httparse::EMPTY_HEADER; REQUEST_FIELDS_MAX];
-    let mut parsed = httparse::Request::new(&mut fields);
+    let mut headers = [httparse::EMPTY_HEADER; REQUEST_FIELDS_MAX];
+    let mut parsed = httparse::Request::new(&mut headers);
     match parsed.parse(head) {
         Ok(httparse::Status::Complete(_)) => {}
         Ok(httparse::Status::Partial) => {
@@ -202,39 +202,10 @@ pub fn parse(head: &[u8], rules: &Rules) -> Request {
     // The answer to HEAD has no body, whatever it is.
     let head_only = parsed.method == Some("HEAD");
     let refused = |status, why| Request { head_only, ..Request::refused(status, why) };
-    let mut keep_alive = parsed.version == Some(1);
-    let mut close = false;
-    let (mut hosts, mut lengths, mut authorization) = (0, 0, None);
-    let mut foreign = false;
-    for field in parsed.headers.iter() {
-        let says = |token: &str| {
-            field.value.split(|b| *b == b',').any(|v| v.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
-        };
-        if field.name.eq_ignore_ascii_case("connection") {
-            // `close` holds whatever else is said, also by another line (RFC 9112, section 9.3).
-            close |= says("close");
-            keep_alive |= says("keep-alive");
-        } else if field.name.eq_ignore_ascii_case("transfer-encoding") {
-            return refused(Status::NotImplemented, "requests with a body are not taken");
-        } else if field.name.eq_ignore_ascii_case("content-length") {
-            lengths += 1;
-            if field.value.trim_ascii() != b"0" {
-                return refused(Status::ContentTooLarge, "requests with a body are not taken");
-            }
-        } else if field.name.eq_ignore_ascii_case("host") {
-            hosts += 1;
-            foreign |= !str::from_utf8(field.value).is_ok_and(|host| rules.is_host(host.trim_ascii()));
-        } else if field.name.eq_ignore_ascii_case("authorization")
-            && authorization.replace(field.value).is_some()
-        {
-            return refused(Status::BadRequest, "Authorization may be given once");
-        }
-    }
-    // Two that disagree are how requests are smuggled past a proxy (RFC 9112, sections 3.2 and 6.3).
-    if hosts > 1 || lengths > 1 {
-        return refused(Status::BadRequest, "Host and Content-Length may be given once");
-    }
-    keep_alive &= !close;
+    let Fields { keep_alive, foreign, authorization } = match fields(&parsed, rules) {
+        Ok(fields) => fields,
+        Err((status, why)) => return refused(status, why),
+    };
     let method = parsed.method.unwrap_or_default();
     if method == "OPTIONS" {
         // Browsers ask this without credentials.
@@ -259,6 +230,55 @@ pub fn parse(head: &[u8], rules: &Rules) -> Request {
     };
     let keep_alive = keep_alive && !matches!(target, Target::Stream(..));
     Request { target, head_only, keep_alive, claim }
+}
+
+/// What a request's header fields say.
+struct Fields<'a> {
+    keep_alive: bool,
+    /// It is for a name that this camera is not known to have.
+    foreign: bool,
+    /// Value of `Authorization`.
+    authorization: Option<&'a [u8]>,
+}
+
+/// Reads the header fields that matter, or says how to refuse the request.
+fn fields<'a>(
+    request: &httparse::Request<'_, 'a>,
+    rules: &Rules,
+) -> Result<Fields<'a>, (Status, &'static str)> {
+    let mut keep_alive = request.version == Some(1);
+    let mut close = false;
+    let (mut hosts, mut lengths, mut authorization) = (0, 0, None);
+    let mut foreign = false;
+    for field in request.headers.iter() {
+        let says = |token: &str| {
+            field.value.split(|b| *b == b',').any(|v| v.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
+        };
+        if field.name.eq_ignore_ascii_case("connection") {
+            // `close` holds whatever else is said, also by another line (RFC 9112, section 9.3).
+            close |= says("close");
+            keep_alive |= says("keep-alive");
+        } else if field.name.eq_ignore_ascii_case("transfer-encoding") {
+            return Err((Status::NotImplemented, "requests with a body are not taken"));
+        } else if field.name.eq_ignore_ascii_case("content-length") {
+            lengths += 1;
+            if field.value.trim_ascii() != b"0" {
+                return Err((Status::ContentTooLarge, "requests with a body are not taken"));
+            }
+        } else if field.name.eq_ignore_ascii_case("host") {
+            hosts += 1;
+            foreign |= !str::from_utf8(field.value).is_ok_and(|host| rules.is_host(host.trim_ascii()));
+        } else if field.name.eq_ignore_ascii_case("authorization")
+            && authorization.replace(field.value).is_some()
+        {
+            return Err((Status::BadRequest, "Authorization may be given once"));
+        }
+    }
+    // Two that disagree are how requests are smuggled past a proxy (RFC 9112, sections 3.2 and 6.3).
+    if hosts > 1 || lengths > 1 {
+        return Err((Status::BadRequest, "Host and Content-Length may be given once"));
+    }
+    Ok(Fields { keep_alive: keep_alive && !close, foreign, authorization })
 }
 
 fn path_and_query(uri: &str) -> (&str, &str) {
