@@ -371,12 +371,12 @@ impl Simulator {
     /// for what the last call may have ended.
     fn wake(&self, state: &mut State) {
         self.completed.notify_all();
-        if let (Some(until), Some(due)) = (state.asleep_until, state.bus.due()) {
-            if due < until {
-                // Once is enough, however many come before it runs.
-                state.asleep_until = Some(due);
-                self.earlier.notify_one();
-            }
+        if let (Some(until), Some(due)) = (state.asleep_until, state.bus.due())
+            && due < until
+        {
+            // Once is enough, however many come before it runs.
+            state.asleep_until = Some(due);
+            self.earlier.notify_one();
         }
     }
 

@@ -331,14 +331,14 @@ impl Host {
             return Err(Fault::Gone);
         }
         self.counters.resets += 1;
-        if let Some(count) = self.device.faults().on(FaultKind::ResetNotFound, self.time()) {
-            if self.resets_refused < count {
-                self.resets_refused += 1;
-                self.counters.faults += 1;
-                self.unplug_now();
-                self.back = Some(self.time() + REENUMERATION);
-                return Err(Fault::NotFound);
-            }
+        if let Some(count) = self.device.faults().on(FaultKind::ResetNotFound, self.time())
+            && self.resets_refused < count
+        {
+            self.resets_refused += 1;
+            self.counters.faults += 1;
+            self.unplug_now();
+            self.back = Some(self.time() + REENUMERATION);
+            return Err(Fault::NotFound);
         }
         self.flush(Fault::Cancelled, None);
         self.device.reset(self.time());
@@ -420,11 +420,11 @@ impl Host {
         }
         self.iso_submissions += 1;
         let faults = self.device.faults();
-        if let Some(number) = faults.on(FaultKind::SubmitNoMemory, self.time()) {
-            if faults.is_timed(FaultKind::SubmitNoMemory) || self.iso_submissions == number {
-                self.counters.faults += 1;
-                return Err(Fault::NoMemory);
-            }
+        if let Some(number) = faults.on(FaultKind::SubmitNoMemory, self.time())
+            && (faults.is_timed(FaultKind::SubmitNoMemory) || self.iso_submissions == number)
+        {
+            self.counters.faults += 1;
+            return Err(Fault::NoMemory);
         }
         Ok(())
     }

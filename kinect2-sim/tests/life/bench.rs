@@ -124,10 +124,10 @@ impl Bench {
     }
 
     fn note(&mut self) {
-        if let Some(word) = self.driver.trouble().map(Trouble::word) {
-            if self.troubles.last() != Some(&word) {
-                self.troubles.push(word);
-            }
+        if let Some(word) = self.driver.trouble().map(Trouble::word)
+            && self.troubles.last() != Some(&word)
+        {
+            self.troubles.push(word);
         }
     }
 }

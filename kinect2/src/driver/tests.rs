@@ -233,10 +233,10 @@ impl Bench {
     fn acts(&mut self) {
         for _ in 0..20 {
             let act = self.driver.next(self.now).map(Act::from);
-            if let Some(trouble) = self.driver.trouble() {
-                if self.troubles.last() != Some(&trouble) {
-                    self.troubles.push(trouble);
-                }
+            if let Some(trouble) = self.driver.trouble()
+                && self.troubles.last() != Some(&trouble)
+            {
+                self.troubles.push(trouble);
             }
             let Some(act) = act else {
                 assert!(
