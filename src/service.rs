@@ -244,9 +244,10 @@ impl Notifier {
             && now >= self.next
         {
             if status.healthy {
-                self.next = now + interval;
+                // One that finds the queue full is sent again: the next would come when the time is up.
+                let again = if self.send("WATCHDOG=1") { interval } else { interval.min(HEALTH_EVERY) };
+                self.next = now + again;
                 self.starving = false;
-                self.send("WATCHDOG=1");
             } else {
                 self.next = now + interval.min(HEALTH_EVERY);
                 if !std::mem::replace(&mut self.starving, true) {

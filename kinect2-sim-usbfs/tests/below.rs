@@ -433,7 +433,7 @@ mod program {
         let urb = || Urb::bulk(REPLY_IN, 0x1C_0000);
         let mut tickets: Vec<_> = (0..9).map(|_| node.submit(urb()).unwrap()).collect();
         assert_eq!(node.submit(urb()).unwrap_err().errno, Errno::ENOMEM);
-        node.discard(tickets.pop().unwrap());
+        node.device().discard(tickets.pop().unwrap());
         let back = reap(&mut node).unwrap();
         assert_eq!(back.status(), Err(Errno::ENOENT));
         node.submit(back).unwrap();
@@ -469,12 +469,12 @@ mod program {
         let first = node.submit(Urb::bulk(REPLY_IN, 512)).unwrap();
         node.submit(Urb::bulk(REPLY_IN, 1_024)).unwrap();
         assert!(node.reap().unwrap().is_none());
-        node.discard(first);
+        node.device().discard(first);
         assert_eq!(wait(&epoll, 20_000u16), EpollFlags::EPOLLOUT);
         let urb = reap(&mut node).unwrap();
         assert_eq!((urb.status(), urb.actual()), (Err(Errno::ENOENT), 0));
         // Nothing of it is left, and the other one still waits.
-        node.discard(first);
+        node.device().discard(first);
         assert!(node.reap().unwrap().is_none());
         assert_eq!(node.pending(), 1);
         // Giving the interface back ends what is pending on it.
@@ -524,7 +524,7 @@ mod program {
         resume.set_setup(Setup::RESUME);
         let ticket = node.submit(resume).unwrap();
         assert!(node.reap().unwrap().is_none());
-        node.discard(ticket);
+        node.device().discard(ticket);
         let resume = reap(&mut node).unwrap();
         assert_eq!(resume.status(), Err(Errno::ENOENT));
         node.device().reset().unwrap();

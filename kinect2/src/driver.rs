@@ -54,8 +54,12 @@ pub struct Driver {
     /// Failures without a frame between them.
     failures: u32,
     trouble: Option<Trouble>,
+    /// The job that is in flight for longer than any takes.
+    hung: Option<Step>,
     channel: Channel,
     polls: u32,
+    /// When a sensor that answers, and is not ready, is given up.
+    ready_by: Option<Duration>,
     page_serial: Name,
     firmware: Firmware,
     lens_reply: [u8; REPLY_KEPT],
@@ -89,8 +93,10 @@ impl Driver {
             pause: None,
             failures: 0,
             trouble: None,
+            hung: None,
             channel: Channel::new(),
             polls: 0,
+            ready_by: None,
             page_serial: Name::new(""),
             firmware: Firmware::default(),
             lens_reply: [0; REPLY_KEPT],
@@ -153,6 +159,7 @@ impl Driver {
             return;
         }
         self.flight = None;
+        self.hung = None;
         let leaves = matches!(done, Done::Failed(Failure::Gone)) && self.is_open;
         if (leaves || self.has_left) && plan != Plan::Close {
             self.leave();
@@ -264,7 +271,7 @@ impl Driver {
     /// Why there are no frames now; `None` while they come, and until something went wrong.
     #[must_use]
     pub fn trouble(&self) -> Option<Trouble> {
-        self.trouble
+        self.hung.map(Trouble::Hung).or(self.trouble)
     }
 
     /// Who the sensor is, once it has said so; forgotten when it leaves the bus.
@@ -361,7 +368,7 @@ impl Driver {
     fn look_at_job(&mut self, flight: Flight, now: Duration) {
         if now >= flight.until {
             self.counters.timeouts += 1;
-            self.trouble = Some(Trouble::Hung(flight.step));
+            self.hung = Some(flight.step);
             self.flight = Some(Flight { until: now + HUNG_AGAIN, ..flight });
         }
     }
@@ -383,7 +390,8 @@ impl Driver {
         match alarm {
             Alarm::Silent => {
                 self.counters.silences += 1;
-                self.undo = self.undo.only_transfers();
+                // Nothing can be told to it, and its transfers do not come back by themselves: closing ends them.
+                self.undo = Undo::default();
                 self.fail(Trouble::Silent, now);
             }
             Alarm::NoFrames => {
@@ -491,7 +499,8 @@ impl Driver {
                 let status = status_from_reply(reply).unwrap_or_default();
                 if status & STATUS_READY == 0 {
                     self.polls += 1;
-                    if self.polls < POLLS {
+                    let by = *self.ready_by.get_or_insert(now + READY_TIME);
+                    if self.polls < POLLS && now < by {
                         self.pause = Some(now + POLL_INTERVAL);
                         return;
                     }
@@ -597,6 +606,7 @@ impl Driver {
     fn begin(&mut self, plan: Plan, now: Duration) {
         self.pause = None;
         self.polls = 0;
+        self.ready_by = None;
         self.phase = Phase::Stepping { plan, at: 0 };
         self.settle(now);
     }
@@ -663,6 +673,7 @@ impl Driver {
 
     fn end(&mut self) {
         self.flight = None;
+        self.hung = None;
         self.phase = Phase::ShutDown;
     }
 }
@@ -762,6 +773,8 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// How long the sensor has to get ready: 50 looks, 100 ms apart, as in libfreenect2.
 const POLLS: u32 = 50;
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
+/// The longest that these looks may take, which are answered late by some: no step may take as long as a watchdog's time.
+const READY_TIME: Duration = Duration::from_secs(10);
 /// The status of a sensor that only a power cycle helps; libfreenect2 issue 613.
 const STUCK: u32 = 0x0400;
 /// From [`Driver::shut_down`] to the end.

@@ -8,8 +8,9 @@
 //!  └─────────┴─────────────────────────────────────────────┘
 //! ```
 //!
-//! Only opening, and allocating URBs, asks for memory; submitting, discarding and reaping do not, nor do they block.
-//! What may block is on [`Device`], which can be used from another thread in the meantime.
+//! Only opening, and allocating URBs, asks for memory; submitting and reaping do not. What may block is on [`Device`],
+//! which can be used from another thread. While it is, the kernel lets nobody else at the device: submitting and reaping
+//! wait for it, seconds in the worst case, so an owner that must not wait does neither until that call is back.
 //!
 //! Structures and numbers: linux/usbdevice_fs.h; behaviour: the kernel's drivers/usb/core/devio.c.
 #![allow(unsafe_code, reason = "no safe crate wraps usbfs with isochronous requests and without a thread")]
@@ -119,6 +120,12 @@ impl Device {
         self.0
             .call("release_interface", |fd| unsafe { ioctl::release_interface(fd, &raw const interface) })
             .map(drop)
+    }
+
+    /// Ends a request that is pending, if it is not complete; it has to be reaped all the same. Returns when the host
+    /// controller has given it back, for which the kernel waits without a limit.
+    pub fn discard(&self, ticket: Ticket) {
+        self.0.discard(ticket);
     }
 
     /// Selects an alternate setting of an interface that is ours; what is pending on its endpoints is discarded.
@@ -350,7 +357,8 @@ impl fmt::Debug for Urb {
     }
 }
 
-/// Names a request that is pending; of no use once it was reaped.
+/// Names a request that is pending: for the kernel its address is its name. Once it was reaped, the name is that of the
+/// next submission of the same [`Urb`].
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Ticket(usize);
 
@@ -372,14 +380,13 @@ pub struct Node {
     device: Device,
     /// In the order of submission, which is nearly always that of completion.
     pending: VecDeque<Urb>,
-    last_ticket: usize,
 }
 
 impl Node {
     /// A node for `room` requests at a time without allocating; more are possible.
     #[must_use]
     pub fn new(device: Device, room: usize) -> Self {
-        Node { device, pending: VecDeque::with_capacity(room), last_ticket: 0 }
+        Node { device, pending: VecDeque::with_capacity(room) }
     }
 
     /// The calls that may block, for another thread.
@@ -393,11 +400,9 @@ impl Node {
     /// # Errors
     /// The request, if the kernel did not take it.
     pub fn submit(&mut self, mut urb: Urb) -> Result<Ticket, Refused> {
-        self.last_ticket = self.last_ticket.wrapping_add(1);
-        let ticket = Ticket(self.last_ticket);
-        urb.block_mut().urb.usercontext = ptr::without_provenance_mut(ticket.0);
         match self.device.0.submit(&mut urb) {
             Ok(()) => {
+                let ticket = Ticket(urb.block.addr().get());
                 self.pending.push_back(urb);
                 Ok(ticket)
             }
@@ -422,21 +427,6 @@ impl Node {
         #[cfg(test)]
         self.device.0.deliver(&mut self.pending[place]);
         Ok(self.pending.remove(place))
-    }
-
-    /// Asks for a request to end; it has to be reaped all the same. Nothing happens if it is complete or was reaped.
-    pub fn discard(&mut self, ticket: Ticket) {
-        let context = ptr::without_provenance_mut::<c_void>(ticket.0);
-        if let Some(urb) = self.pending.iter().find(|urb| urb.block().urb.usercontext == context) {
-            self.device.0.discard(urb.block);
-        }
-    }
-
-    /// Asks for all requests on an endpoint to end, the last one first, so that none starts for want of those before.
-    pub fn discard_all(&mut self, endpoint: u8) {
-        for urb in self.pending.iter().rev().filter(|urb| urb.endpoint() == endpoint) {
-            self.device.0.discard(urb.block);
-        }
     }
 
     /// Requests that are pending.
@@ -526,16 +516,17 @@ impl Backend {
         }
     }
 
-    fn discard(&self, block: NonNull<Block>) {
+    fn discard(&self, Ticket(address): Ticket) {
         match self {
             Backend::Usbfs(file) => {
                 // SAFETY: the kernel takes the address as a name and looks for it in its own list.
-                let done = unsafe { ioctl::discard_urb(file.as_raw_fd(), block.as_ptr().cast()) };
+                let done =
+                    unsafe { ioctl::discard_urb(file.as_raw_fd(), ptr::without_provenance_mut(address)) };
                 // EINVAL: it is complete already. ENODEV: it will be.
                 let (Ok(_) | Err(_)) = done;
             }
             #[cfg(test)]
-            Backend::Fake(kernel) => kernel.discard(block.addr().get()),
+            Backend::Fake(kernel) => kernel.discard(address),
         }
     }
 }

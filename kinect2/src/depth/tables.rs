@@ -83,7 +83,7 @@ impl Intrinsics {
         ];
         for (name, value, least, most) in fields {
             if !(least..=most).contains(&value) {
-                return Err(TablesError::Intrinsic { name, value });
+                return Err(TablesError::Intrinsic { name, bits: value.to_bits() });
             }
         }
         Ok(())
@@ -274,7 +274,7 @@ impl fmt::Debug for Tables {
 }
 
 /// What is wrong with a sensor's description of itself. Ask the sensor again; if it repeats itself, report it.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum TablesError {
     /// The P0 reply has this many bytes, fewer than [`P0_REPLY_MIN`].
     P0Length(usize),
@@ -291,8 +291,8 @@ pub enum TablesError {
     Intrinsic {
         /// `fx`, `fy`, `cx`, `cy`, `k1`, `k2`, `k3`, `p1` or `p2`.
         name: &'static str,
-        /// What it was said to be.
-        value: f32,
+        /// What it was said to be, as [`f32::from_bits`] reads it: a NaN has to equal itself for who compares errors.
+        bits: u32,
     },
     /// The distortion (k1, k2, k3, p1, p2) lets no ray reach this pixel.
     Distortion {
@@ -318,7 +318,9 @@ impl fmt::Display for TablesError {
                     "depth camera reply: {got} bytes, at least {INTRINSICS_REPLY_MIN} are needed up to k3"
                 )
             }
-            Self::Intrinsic { name, value } => write!(f, "lens parameter {name}: {value} is not plausible"),
+            Self::Intrinsic { name, bits } => {
+                write!(f, "lens parameter {name}: {} is not plausible", f32::from_bits(bits))
+            }
             Self::Distortion { row, column } => write!(
                 f,
                 "lens parameters k1, k2, k3, p1, p2: the distortion has no inverse at row {row}, column {column}"

@@ -56,11 +56,6 @@ pub(super) struct Undo {
 }
 
 impl Undo {
-    /// Only the transfers: for a sensor that does not listen any more.
-    pub(super) fn only_transfers(self) -> Self {
-        Undo { stream: self.stream, ..Undo::default() }
-    }
-
     /// A step of a start begins; it may have an effect even if it fails.
     pub(super) fn begun(&mut self, step: Step) {
         match step {

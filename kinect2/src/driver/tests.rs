@@ -807,6 +807,20 @@ fn a_job_that_does_not_come_back_is_said_and_waited_for() {
 }
 
 #[test]
+fn a_job_that_comes_back_late_is_not_hung_any_more() {
+    let mut bench = Bench::with(Step::Alternate(0), Fault::Timeout, secs(10));
+    bench.run(secs(2));
+    bench.empty = true;
+    bench.run(secs(1) + secs(7));
+    assert_eq!(bench.driver.trouble(), Some(Trouble::Hung(Step::Alternate(0))));
+    bench.run(secs(10));
+    assert_eq!(bench.troubles, [Trouble::NoFrames, Trouble::Hung(Step::Alternate(0)), Trouble::NoFrames]);
+    bench.empty = false;
+    bench.run(secs(12));
+    bench.assert_healthy();
+}
+
+#[test]
 fn a_sensor_that_falls_silent_is_reset_and_found_again_by_its_number() {
     let mut bench = Bench::new();
     bench.run(secs(2));
@@ -818,7 +832,7 @@ fn a_sensor_that_falls_silent_is_reset_and_found_again_by_its_number() {
     bench.run(secs(2));
     bench.assert_healthy();
     let acts = bench.acts_since(first);
-    assert_eq!(acts[..3], [Act::StopStream, Act::Close, Act::Open(Some(SERIAL.to_owned()))]);
+    assert_eq!(acts[..2], [Act::Close, Act::Open(Some(SERIAL.to_owned()))], "nothing is asked of it");
     assert!(!acts.contains(&Act::Prepare), "its tables are those of before");
     assert_eq!((bench.driver.counters().silences, bench.driver.counters().opened), (1, 2));
 }
@@ -944,6 +958,27 @@ fn a_sensor_that_never_gets_ready_says_with_which_status() {
         bench.run(secs(12));
         bench.assert_healthy();
     }
+}
+
+#[test]
+fn a_sensor_that_answers_late_and_never_gets_ready_is_given_up_in_time() {
+    let mut bench = Bench::new();
+    bench.ready_after = u32::MAX;
+    bench.reply_time = ms(900);
+    while bench.driver.state() != State::Starting(Step::Ready) {
+        bench.run(ms(100));
+    }
+    bench.run(secs(14));
+    assert_eq!(bench.troubles, [Trouble::NotReady { status: 0x2200 }]);
+}
+
+#[test]
+fn a_lens_of_erased_memory_is_told_once() {
+    // Bytes of 0xFF are NaNs.
+    let lens = Intrinsics::from_reply(&[0xFF; INTRINSICS_REPLY_MIN]).expect_err("no numbers");
+    let trouble = Trouble::BadTables(lens);
+    assert_eq!(trouble, trouble);
+    assert!(trouble.to_string().contains("fx: NaN"), "{trouble}");
 }
 
 #[test]

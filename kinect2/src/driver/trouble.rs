@@ -105,8 +105,9 @@ impl fmt::Display for Step {
     }
 }
 
-/// Why there are no frames. `{}` says what is wrong and what to do, `{:#}` only what is wrong.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// Why there are no frames. `{}` says what is wrong and what to do, `{:#}` only what is wrong. Equal to itself whatever a
+/// sensor sends: that is how one is told once.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Trouble {
     /// The kernel has no usbfs, or its nodes cannot be seen.
     NoUsbfs,

@@ -35,8 +35,9 @@ pub(super) struct Hands {
     pub(super) idle: VecDeque<Urb>,
     /// Whether they should be.
     pub(super) streaming: bool,
-    /// When the idle ones are submitted again, if something was refused.
+    /// When the idle ones are submitted again, if something was refused, and how long after the next refusal.
     retry: Option<Duration>,
+    patience: Duration,
     /// When nothing was left to be reaped last, and isochronous transfers reaped since.
     drained: Duration,
     reaped: usize,
@@ -88,6 +89,7 @@ impl Hands {
             idle: VecDeque::with_capacity(settings.transfers),
             streaming: false,
             retry: None,
+            patience: RETRY,
             drained: Duration::ZERO,
             reaped: 0,
             late: 0,
@@ -186,18 +188,19 @@ impl Hands {
                 self.command(urb)
             }
             Action::Cancel => {
-                if let (Flight::Command { ticket, .. }, Some(node)) = (self.flight, &mut self.node) {
-                    node.discard(ticket);
+                if let (Flight::Command { ticket, .. }, Some(node)) = (self.flight, &self.node) {
+                    self.counters.jobs += 1;
+                    // Without a thread it stays pending, and the driver closes.
+                    let _ = self.jobs.start(Job::Discard(node.device().clone(), ticket));
                 }
                 None
             }
             Action::StartStream => Some(self.start_stream(now)),
             Action::StopStream => {
+                // The time of each transfer passes, with data or without, and then it is back. Discarding them would
+                // block; what a broken controller keeps is ended by selecting the idle setting, or by closing.
                 self.streaming = false;
                 self.retry = None;
-                if let Some(node) = &mut self.node {
-                    node.discard_all(DEPTH_IN);
-                }
                 self.flight = Flight::Stop { until: now + STOP_WAIT };
                 self.stopped(now).then_some(Done::Ok)
             }
@@ -241,19 +244,14 @@ impl Hands {
         self.job(Job::Prepare(replies, decode))
     }
 
-    /// Submits all isochronous transfers. Those that are refused are tried again; that none is taken is a failure.
+    /// Submits the isochronous transfers. Those that are refused are tried again; that none is taken is a failure.
     fn start_stream(&mut self, now: Duration) -> Done<'static> {
         self.streaming = true;
         self.queue_low = self.settings.transfers;
         self.drained(now);
         self.retry = None;
-        for _ in 0..self.idle.len() {
-            if let Some(urb) = self.idle.pop_front()
-                && !self.submit(urb)
-            {
-                self.retry = Some(now + RETRY);
-            }
-        }
+        self.counters.last_refusal = if self.gone { Errno::ENODEV as i32 } else { 0 };
+        self.refill(now);
         if self.depth_pending() > 0 {
             return Done::Ok;
         }
@@ -271,11 +269,16 @@ impl Hands {
         self.retry = None;
         while let Some(urb) = self.idle.pop_front() {
             if !self.submit(urb) {
-                self.counters.dry += u64::from(self.depth_pending() == 0);
-                self.retry = Some(now + RETRY);
+                if self.depth_pending() == 0 {
+                    self.counters.dry += 1;
+                    self.patience = RETRY;
+                }
+                self.retry = Some(now + self.patience);
+                self.patience = (2 * self.patience).min(RETRY_MAX);
                 return;
             }
         }
+        self.patience = RETRY;
     }
 
     /// Hands a transfer back to the kernel, which has just freed the memory for it.
@@ -317,6 +320,10 @@ impl Hands {
     }
 
     pub(super) fn reap(&mut self, now: Duration) -> Reaped {
+        if self.jobs.is_running() {
+            // The kernel would have this thread wait for the job's call. When that is back, a turn follows.
+            return Reaped::Nothing;
+        }
         let Some(node) = self.node.as_mut().filter(|_| !self.gone) else { return Reaped::Nothing };
         match node.reap() {
             Ok(Some(urb)) if urb.endpoint() == DEPTH_IN => {
@@ -383,6 +390,10 @@ impl Hands {
 
     /// Takes what a job brought, and tells how it ended.
     pub(super) fn job_done(&mut self, outcome: Outcome, now: Duration, done: impl FnOnce(Done<'_>)) {
+        if matches!(outcome, Outcome::Discarded) && !self.close_next {
+            // The request that it ended will be reaped, and tells.
+            return;
+        }
         self.flight = Flight::Nothing;
         if self.close_next {
             // Nobody waits for this one any more.
@@ -422,6 +433,7 @@ impl Hands {
             }
             Outcome::Prepared(Err(failure)) | Outcome::Called(Err(failure)) => done(Done::Failed(failure)),
             Outcome::Called(Ok(())) => done(Done::Ok),
+            Outcome::Discarded => {}
         }
     }
 
@@ -452,10 +464,13 @@ pub(super) fn failure(errno: Errno) -> Failure {
     }
 }
 
-/// How long discarded transfers are waited for.
+/// How long it may take until all transfers are back after the last submission: they are 60 ms unless settings say
+/// otherwise.
 const STOP_WAIT: Duration = Duration::from_millis(500);
-/// When refused transfers are tried again if nothing else happens.
+/// When refused transfers are tried again, and the longest that this doubles to while others are pending: looking for 512
+/// KiB in one piece is work for a kernel that has none.
 const RETRY: Duration = Duration::from_millis(10);
+const RETRY_MAX: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests;

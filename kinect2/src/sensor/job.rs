@@ -16,7 +16,7 @@ use crate::diagnosis::{SPEED_MIN, fits_usbfs};
 use crate::driver::{Failure, Name, Trouble};
 use crate::protocol::{CONFIGURATION, CONTROL_INTERFACE, DEPTH_INTERFACE, PACKET_BYTES};
 use crate::sysfs::{self, Found, Roots};
-use crate::usbfs::{Device, Node, Urb};
+use crate::usbfs::{Device, Node, Ticket, Urb};
 
 /// What is to be done.
 #[derive(Debug)]
@@ -32,6 +32,8 @@ pub(super) enum Job {
     },
     Alternate(Device, u8),
     ClearHalt(Device, u8),
+    /// End a request.
+    Discard(Device, Ticket),
     /// Make a decoder if there are settings for one; else only look whether it could be made.
     Prepare(Replies, Option<depth::Settings>),
     Close(Node),
@@ -39,10 +41,17 @@ pub(super) enum Job {
 
 /// How it went.
 pub(super) enum Outcome {
-    Opened { opened: Result<Opened, Failure>, returned: Vec<Urb> },
-    Closed { returned: Vec<Urb> },
+    Opened {
+        opened: Result<Opened, Failure>,
+        returned: Vec<Urb>,
+    },
+    Closed {
+        returned: Vec<Urb>,
+    },
     Prepared(Result<(Replies, Option<Box<Decoder>>), Failure>),
     Called(Result<(), Failure>),
+    /// The request has ended and can be reaped.
+    Discarded,
 }
 
 /// A sensor that is ours.
@@ -125,6 +134,10 @@ impl Job {
                 Outcome::Called(device.set_interface(DEPTH_INTERFACE, alternate).map_err(failure))
             }
             Job::ClearHalt(device, endpoint) => Outcome::Called(device.clear_halt(endpoint).map_err(failure)),
+            Job::Discard(device, ticket) => {
+                device.discard(ticket);
+                Outcome::Discarded
+            }
             Job::Prepare(replies, decode) => {
                 Outcome::Prepared(prepare(&replies, decode).map(|decoder| (replies, decoder)))
             }

@@ -1,6 +1,5 @@
 //! A whole sensor on a stand-in for the kernel, with a toy behind it that knows the commands. Virtual time.
 
-use super::hands::Flight;
 use super::*;
 use crate::depth::{FRAME_BYTES, PIXELS, SUB_IMAGE_BYTES};
 use crate::protocol::{
@@ -57,7 +56,10 @@ impl Toy {
             };
             state.finish(address, 0, data);
         }
-        if self.streaming {
+        if !self.streaming {
+            // Time passes for the host's controller, whatever the sensor does.
+            while state.finish_iso(Vec::new()) {}
+        } else {
             while self.packets.len() < 2 {
                 self.packets.extend(packets(self.frames));
                 self.frames += 1;
@@ -160,7 +162,7 @@ impl Life {
             Turn::Idle => {
                 self.toy.serve();
                 let idle = self.toy.kernel.state().complete.is_empty();
-                if matches!(self.sensor.hands.flight, Flight::Job) {
+                if self.sensor.hands.jobs.is_running() {
                     thread::sleep(Duration::from_millis(1));
                 } else if idle {
                     let next = self.sensor.deadline().unwrap_or(self.now + Duration::from_millis(1));

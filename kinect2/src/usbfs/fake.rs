@@ -6,6 +6,7 @@ use std::ffi::c_int;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::ptr;
+use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use nix::errno::Errno;
@@ -32,12 +33,16 @@ pub(crate) struct State {
     pub(crate) errors: Vec<(&'static str, Errno)>,
     /// As many submits as this are refused.
     pub(crate) refuse: usize,
+    /// No more than so many are pending at a time.
+    pub(crate) take: Option<usize>,
+    /// The next call waits for this, with the device locked.
+    pub(crate) slow: Option<Receiver<()>>,
+    /// Times that somebody asked what can be reaped.
+    pub(crate) reaps: usize,
     /// Calls, in order.
     pub(crate) calls: Vec<&'static str>,
     /// A reset makes another device of it.
     pub(crate) lost_by_reset: bool,
-    /// Discarding takes effect only when the test completes the request.
-    pub(crate) deaf: bool,
 }
 
 #[derive(Debug)]
@@ -93,7 +98,7 @@ impl Kernel {
     }
 
     pub(super) fn call(&self, name: &'static str) -> Result<c_int, Errno> {
-        let mut state = self.state();
+        let mut state = self.wait();
         state.calls.push(name);
         if let Some(at) = state.errors.iter().position(|(which, _)| *which == name) {
             return Err(state.errors.remove(at).1);
@@ -107,8 +112,8 @@ impl Kernel {
         if state.gone {
             return Err(Errno::ENODEV);
         }
-        if state.refuse > 0 {
-            state.refuse -= 1;
+        if state.refuse > 0 || state.take.is_some_and(|most| state.pending.len() >= most) {
+            state.refuse = state.refuse.saturating_sub(1);
             return Err(Errno::ENOMEM);
         }
         let (kind, endpoint) = (urb.block().urb.kind, urb.block().urb.endpoint);
@@ -127,6 +132,7 @@ impl Kernel {
 
     pub(super) fn reap(&self) -> Result<*const Block, Errno> {
         let mut state = self.state();
+        state.reaps += 1;
         let Some(complete) = state.complete.pop_front() else {
             return Err(if state.gone { Errno::ENODEV } else { Errno::EAGAIN });
         };
@@ -152,10 +158,16 @@ impl Kernel {
     }
 
     pub(super) fn discard(&self, address: usize) {
-        let mut state = self.state();
-        if !state.deaf {
-            state.finish(address, -(Errno::ENOENT as c_int), Vec::new());
+        self.wait().finish(address, -(Errno::ENOENT as c_int), Vec::new());
+    }
+
+    /// Waits if the test wants it.
+    fn wait(&self) -> MutexGuard<'_, State> {
+        let slow = self.state().slow.take();
+        if let Some(slow) = slow {
+            slow.recv().expect("the test ends the call");
         }
+        self.state()
     }
 
     /// Takes the device from the bus.

@@ -80,7 +80,6 @@ fn calls_on_what_is_no_device_are_errors() {
     assert_eq!(errno, Errno::ENOTTY);
     assert_eq!(urb.buffer_mut().len(), 16);
     assert_eq!(node.reap().expect_err("not a device"), Errno::ENOTTY);
-    node.discard_all(REPLY_IN);
     assert_eq!(node.pending(), 0);
 }
 
@@ -169,14 +168,14 @@ fn what_is_discarded_still_has_to_be_reaped() {
     let mut node = Node::new(kernel.open(), 2);
     let ticket = node.submit(Urb::bulk(REPLY_IN, 16)).expect("taken");
     node.submit(Urb::bulk(COMMAND_OUT, 16)).expect("taken");
-    node.discard(ticket);
+    node.device().discard(ticket);
     assert_eq!(node.pending(), 2);
     let urb = node.reap().expect("alive").expect("complete");
     assert_eq!((urb.endpoint(), urb.status()), (REPLY_IN, Err(Errno::ENOENT)));
-    // Its ticket is worth nothing now, also after the request was submitted again.
-    node.submit(urb).expect("taken");
-    node.discard(ticket);
+    // Once it was reaped, there is nothing of that name.
+    node.device().discard(ticket);
     assert!(node.reap().expect("alive").is_none());
+    assert_eq!(node.submit(urb).expect("taken"), ticket);
 }
 
 #[test]

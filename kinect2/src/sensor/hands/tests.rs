@@ -41,13 +41,24 @@ impl World {
         if let Some(done) = self.hands.perform(action, NOW) {
             return text(done);
         }
+        let outcome = self.outcome();
+        let mut result = String::new();
+        self.hands.job_done(outcome, NOW, |done| result = text(done));
+        assert!(matches!(self.hands.flight, Flight::Nothing));
+        result
+    }
+
+    /// Waits for the job, which tells the driver nothing.
+    fn job_that_tells_nothing(&mut self) {
+        let outcome = self.outcome();
+        self.hands.job_done(outcome, NOW, |done| panic!("{}", text(done)));
+    }
+
+    fn outcome(&mut self) -> Outcome {
         let until = Instant::now() + Duration::from_secs(20);
         while Instant::now() < until {
             if let Some(outcome) = self.hands.jobs.take() {
-                let mut result = String::new();
-                self.hands.job_done(outcome, NOW, |done| result = text(done));
-                assert!(matches!(self.hands.flight, Flight::Nothing));
-                return result;
+                return outcome;
             }
             thread::sleep(Duration::from_millis(1));
         }
@@ -169,14 +180,7 @@ fn a_sensor_that_comes_back_from_its_reset_as_another_is_opened_without_one() {
     world.tree.unplug(2);
     thread::sleep(Duration::from_millis(60));
     world.tree.plug(SERIAL, 2, 4);
-    let until = Instant::now() + Duration::from_secs(10);
-    let outcome = loop {
-        assert!(Instant::now() < until, "the job does not end");
-        match world.hands.jobs.take() {
-            Some(outcome) => break outcome,
-            None => thread::sleep(Duration::from_millis(1)),
-        }
-    };
+    let outcome = world.outcome();
     world.hands.job_done(outcome, NOW, |done| assert_eq!(text(done), format!("Opened {SERIAL}")));
     assert_eq!(reborn.state().calls, ["open", "claim_interface", "claim_interface", "set_interface"]);
 }
@@ -201,11 +205,13 @@ fn commands_are_requests_and_their_ends_are_told() {
 
     world.start(Action::Receive { max: 16 });
     world.start(Action::Cancel);
+    world.job_that_tells_nothing();
     assert_eq!(world.ended(), "Cancelled");
     // One that was complete before it was cancelled ended well.
     world.start(Action::Receive { max: 16 });
     world.finish(Errno::UnknownErrno, &[9; 16]);
     world.start(Action::Cancel);
+    world.job_that_tells_nothing();
     assert_eq!(world.ended(), format!("Received {:?}", [9; 16]));
 
     world.kernel.state().refuse = 1;
@@ -255,22 +261,31 @@ fn a_pause_of_the_sensor_is_not_taken_for_a_late_loop() {
 #[test]
 fn a_stream_that_gets_no_transfer_at_all_does_not_start() {
     let mut world = World::opened();
-    world.kernel.state().refuse = 4;
+    world.kernel.state().refuse = 1;
     assert_eq!(world.perform(Action::StartStream), "NoMemory");
-    assert_eq!((world.hands.counters.refused_transfers, world.hands.deadline()), (4, None));
+    // A kernel without memory is not asked for more of it at once.
+    assert_eq!((world.hands.counters.refused_transfers, world.hands.deadline()), (1, None));
     assert_eq!(world.perform(Action::StartStream), "Ok");
 }
 
 #[test]
-fn refused_transfers_are_tried_again() {
+fn refused_transfers_are_tried_again_less_and_less_often() {
     let mut world = World::opened();
-    world.kernel.state().refuse = 1;
+    world.kernel.state().take = Some(2);
     assert_eq!(world.perform(Action::StartStream), "Ok");
-    assert_eq!((world.hands.idle.len(), world.hands.depth_pending()), (1, 3));
-    assert_eq!(world.hands.deadline(), Some(NOW + RETRY));
-    world.hands.refill(NOW);
-    assert_eq!(world.hands.depth_pending(), 3);
-    world.hands.refill(NOW + RETRY);
+    assert_eq!((world.hands.idle.len(), world.hands.depth_pending()), (2, 2));
+    let mut at = NOW;
+    for wait in [10, 20, 40, 80, 160, 320, 640, 1000, 1000].map(Duration::from_millis) {
+        assert_eq!(world.hands.deadline(), Some(at + wait));
+        let refused = world.hands.counters.refused_transfers;
+        world.hands.refill(at + wait - Duration::from_millis(1));
+        assert_eq!(world.hands.counters.refused_transfers, refused);
+        at += wait;
+        world.hands.refill(at);
+        assert_eq!(world.hands.counters.refused_transfers, refused + 1);
+    }
+    world.kernel.state().take = None;
+    world.hands.refill(at + RETRY_MAX);
     assert_eq!((world.hands.idle.len(), world.hands.depth_pending()), (0, 4));
     assert!(world.kernel.state().finish_iso(vec![]));
     assert!(world.kernel.state().finish_iso(vec![]));
@@ -278,10 +293,9 @@ fn refused_transfers_are_tried_again() {
     assert_eq!(world.turn_over(), 2);
     assert_eq!((world.hands.idle.len(), world.hands.depth_pending()), (1, 3));
     // The first time at once.
-    world.hands.refill(NOW);
+    world.hands.refill(at);
     assert_eq!((world.hands.idle.len(), world.hands.depth_pending()), (0, 4));
-    assert_eq!((world.hands.counters.refused_transfers, world.hands.counters.last_refusal), (2, 12));
-    assert_eq!(world.hands.deadline(), None);
+    assert_eq!((world.hands.counters.last_refusal, world.hands.deadline()), (Errno::ENOMEM as i32, None));
 }
 
 #[test]
@@ -299,12 +313,16 @@ fn a_queue_that_ran_dry_is_counted_and_filled_when_it_can_be() {
 }
 
 #[test]
-fn stopping_waits_for_what_was_discarded() {
+fn stopping_waits_until_the_queue_has_run_dry() {
     let mut world = World::opened();
     assert_eq!(world.perform(Action::StartStream), "Ok");
     world.start(Action::StopStream);
-    assert!(!world.hands.stopped(NOW));
-    assert_eq!(world.turn_over(), 4);
+    for left in (0..4).rev() {
+        assert!(!world.hands.stopped(NOW));
+        assert!(world.kernel.state().finish_iso(vec![(0, vec![1; 100])]));
+        assert_eq!(world.turn_over(), 1);
+        assert_eq!(world.hands.depth_pending(), left);
+    }
     assert!(world.hands.stopped(NOW));
     assert!(!world.hands.stopped(NOW), "only once");
     assert_eq!(world.hands.idle.len(), 4);
@@ -315,7 +333,6 @@ fn stopping_waits_for_what_was_discarded() {
 fn stopping_is_over_after_half_a_second_in_any_case() {
     let mut world = World::opened();
     assert_eq!(world.perform(Action::StartStream), "Ok");
-    world.kernel.state().deaf = true;
     world.start(Action::StopStream);
     assert_eq!(world.turn_over(), 0);
     assert_eq!(world.hands.deadline(), Some(NOW + STOP_WAIT));
@@ -325,6 +342,52 @@ fn stopping_is_over_after_half_a_second_in_any_case() {
     assert_eq!(world.perform(Action::Close), "Ok");
     assert_eq!((world.hands.idle.len(), world.hands.counters.replaced), (4, 0));
     assert!(world.hands.node.is_none());
+}
+
+/// The kernel lets one thread at a time at a device, and waits within some calls.
+#[test]
+fn nothing_that_could_wait_for_a_job_is_called_meanwhile() {
+    for action in [Action::Alternate(0), Action::ClearHalt(REPLY_IN), Action::Cancel] {
+        let mut world = World::opened();
+        world.start(Action::Receive { max: 16 });
+        world.finish(Errno::UnknownErrno, &[9; 16]);
+        let (end, ends) = std::sync::mpsc::channel();
+        world.kernel.state().slow = Some(ends);
+        let tells = !matches!(action, Action::Cancel);
+        world.start(action);
+        let until = Instant::now() + Duration::from_secs(20);
+        while world.kernel.state().slow.is_some() {
+            assert!(Instant::now() < until, "no other thread makes the call");
+            thread::sleep(Duration::from_millis(1));
+        }
+        let asked = world.kernel.state().reaps;
+        assert!(matches!(world.hands.reap(NOW), Reaped::Nothing));
+        assert_eq!(world.kernel.state().reaps, asked);
+        end.send(()).expect("the call waits for it");
+        let outcome = world.outcome();
+        let mut told = 0;
+        world.hands.job_done(outcome, NOW, |_| told += 1);
+        assert_eq!(told, i32::from(tells));
+        assert!(matches!(world.hands.reap(NOW), Reaped::Command(_)));
+    }
+}
+
+#[test]
+fn closing_waits_for_a_request_that_is_being_ended() {
+    let mut world = World::opened();
+    world.start(Action::Receive { max: 16 });
+    let (end, ends) = std::sync::mpsc::channel();
+    world.kernel.state().slow = Some(ends);
+    world.start(Action::Cancel);
+    world.start(Action::Close);
+    end.send(()).expect("the call waits for it");
+    let outcome = world.outcome();
+    world.hands.job_done(outcome, NOW, |done| panic!("{}", text(done)));
+    let outcome = world.outcome();
+    let mut told = String::new();
+    world.hands.job_done(outcome, NOW, |done| told = text(done));
+    assert_eq!(told, "Ok");
+    assert!(world.hands.node.is_none() && world.hands.receive.is_some());
 }
 
 #[test]
