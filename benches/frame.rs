@@ -59,7 +59,7 @@ fn repeat(stage: &str, times: usize) {
     let range = Range::new(0, 4500).expect("not empty");
     let mapper = Mapper::new(range);
     let mut encoder = png::Encoder::new(WIDTH, HEIGHT);
-    let mut room = vec![0; pickle::message_bound(pickle::Form::Protocol0, png::depth_bound(WIDTH, HEIGHT))];
+    let mut room = vec![0; pickle::message_bound(pickle::Style::Protocol0, png::depth_bound(WIDTH, HEIGHT))];
     let mut jpeg_encoder = jpeg::Encoder::new(jpeg::Settings::default(), (WIDTH, HEIGHT));
     let mut jpeg_room = vec![0; jpeg::bound(WIDTH, HEIGHT, 0)];
     let text = [0; depthcast::camera::TEXT_LEN];
@@ -81,7 +81,7 @@ fn repeat(stage: &str, times: usize) {
                 "png" => length = encoder.indexed(index, &JET, "", &mut room),
                 "jpeg" => length = jpeg_encoder.encode(index, &JET, b"", &mut jpeg_room),
                 "depth_png" => length = encoder.depth(depth, "", &mut room),
-                "pickle" => length = pickle::message(pickle::Form::Protocol0, &text, png, &mut room),
+                "pickle" => length = pickle::message(pickle::Style::Protocol0, &text, png, &mut room),
                 "rvl" => length = rvl::encode(depth, WIDTH, &mut room),
                 _ => panic!("no such stage: {stage}"),
             }
@@ -101,7 +101,7 @@ fn measure(range: Range, frames: &[Vec<u16>]) -> Vec<(&'static str, f64, usize)>
     let mut depth_room = vec![0; png::depth_bound(WIDTH, HEIGHT)];
     let mut rvl_room = vec![0; rvl::bound(PIXELS)];
     let mut message_room =
-        vec![0; pickle::message_bound(pickle::Form::Protocol0, png::indexed_bound(WIDTH, HEIGHT))];
+        vec![0; pickle::message_bound(pickle::Style::Protocol0, png::indexed_bound(WIDTH, HEIGHT))];
     let text = [0; depthcast::camera::TEXT_LEN];
     // What an installer may ask for at most: the picture turned, clipped, and a corner of all rows masked.
     let turned = View::new(&Spec {
@@ -139,7 +139,7 @@ fn measure(range: Range, frames: &[Vec<u16>]) -> Vec<(&'static str, f64, usize)>
             });
             let png = encode.take(|| encoder.indexed(&index, &JET, "", &mut png_room));
             escape.take(|| {
-                pickle::message(pickle::Form::Protocol0, &text, &png_room[..png], &mut message_room)
+                pickle::message(pickle::Style::Protocol0, &text, &png_room[..png], &mut message_room)
             });
             to_jpeg.take(|| jpeg_encoder.encode(&index, &JET, b"", &mut jpeg_room));
             depth_png.take(|| encoder.depth(depth, "", &mut depth_room));

@@ -238,7 +238,7 @@ pub struct Options {
     fps: Option<u32>,
     /// How pictures are pickled for the Python viewers; compact is 50 times cheaper to load [default: protocol0]
     #[arg(long, value_name = "FORM", value_parser = one_of(&PICKLES))]
-    pickle: Option<pickle::Form>,
+    pickle: Option<pickle::Style>,
     /// A fault to play, for tests: stall, vanish or torn, as KIND@START+SECONDS; may be repeated
     #[arg(long, value_name = "FAULT")]
     fault: Vec<Fault>,
@@ -339,7 +339,7 @@ pub struct Config {
     /// How JPEGs are made.
     pub jpeg: jpeg::Settings,
     /// How pictures are pickled.
-    pub pickle: pickle::Form,
+    pub pickle: pickle::Style,
     /// Who may stop the server through the Python protocol; empty is nobody.
     pub shutdown_from: Vec<Network>,
     /// What HTTP requests are held against.
@@ -704,8 +704,8 @@ fn listed_twice(list: &[Address]) -> Option<&Address> {
 
 const ROTATIONS: [(&str, bool); 2] = [("0", false), ("180", true)];
 const FLIPS: [(&str, Flip); 3] = [("none", Flip::None), ("x", Flip::X), ("y", Flip::Y)];
-const PICKLES: [(&str, pickle::Form); 2] =
-    [("protocol0", pickle::Form::Protocol0), ("compact", pickle::Form::Compact)];
+const PICKLES: [(&str, pickle::Style); 2] =
+    [("protocol0", pickle::Style::Protocol0), ("compact", pickle::Style::Compact)];
 const LEVELS: [(&str, log::LevelFilter); 5] = [
     ("error", log::LevelFilter::Error),
     ("warn", log::LevelFilter::Warn),

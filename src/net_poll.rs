@@ -77,7 +77,7 @@ pub struct Settings {
     /// A viewer that takes no byte for this long is closed.
     pub stall: Duration,
     /// How pictures are pickled for the Python protocol.
-    pub pickle: pickle::Form,
+    pub pickle: pickle::Style,
     /// Who may stop the server through the Python protocol.
     pub shutdown_from: Vec<Network>,
     /// Who may connect; empty means everybody.

@@ -54,8 +54,8 @@ impl Renderer {
         Room {
             png,
             jpeg: jpeg::bound(WIDTH, HEIGHT, metadata::METADATA_MAX),
-            protocol0: pickle::message_bound(pickle::Form::Protocol0, png),
-            compact: pickle::message_bound(pickle::Form::Compact, png),
+            protocol0: pickle::message_bound(pickle::Style::Protocol0, png),
+            compact: pickle::message_bound(pickle::Style::Compact, png),
             depth_png: png::depth_bound(WIDTH, HEIGHT),
             rvl: rvl::bound(PIXELS),
         }
@@ -124,8 +124,8 @@ impl Renderer {
                 let index = index.bytes().expect("made above");
                 jpeg.make(|out| self.jpeg.encode(index, palette, text.as_bytes(), out));
             }
-            Form::Protocol0 => self.message(slot, pickle::Form::Protocol0, fps),
-            Form::Compact => self.message(slot, pickle::Form::Compact, fps),
+            Form::Protocol0 => self.message(slot, pickle::Style::Protocol0, fps),
+            Form::Compact => self.message(slot, pickle::Style::Compact, fps),
             Form::DepthPng => {
                 assert_eq!(slot.picture, Picture::Depth, "a placeholder has no depth");
                 let text = self.metadata(slot, false);
@@ -225,7 +225,7 @@ impl Renderer {
         clock
     }
 
-    fn message(&mut self, slot: &mut Slot, form: pickle::Form, fps: u32) {
+    fn message(&mut self, slot: &mut Slot, style: pickle::Style, fps: u32) {
         self.make(slot, Form::Png, fps);
         let captured = self.clock.civil(slot.stamp.captured.wall_us);
         let text = text_block(&TextFacts {
@@ -239,11 +239,11 @@ impl Renderer {
         });
         let Slot { png, protocol0, compact, .. } = slot;
         let png = png.bytes().expect("made above");
-        let made = match form {
-            pickle::Form::Protocol0 => protocol0,
-            pickle::Form::Compact => compact,
+        let made = match style {
+            pickle::Style::Protocol0 => protocol0,
+            pickle::Style::Compact => compact,
         };
-        made.make(|out| pickle::message(form, &text, png, out));
+        made.make(|out| pickle::message(style, &text, png, out));
     }
 }
 

@@ -35,7 +35,7 @@ pub enum Picture {
     Placeholder,
 }
 
-/// One representation of a frame.
+/// One representation of a frame: "representation" in documents, `format` in metrics and requests.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Form {
     /// Palette indices, one byte a pixel.

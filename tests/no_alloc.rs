@@ -96,11 +96,11 @@ static STOP: AtomicBool = AtomicBool::new(false);
 #[test]
 fn three_hundred_frames_without_an_allocation() {
     if let Some(root) = std::env::var_os(ROOT) {
-        return serve(pickle::Form::Compact, |now| kinect(Path::new(&root), now));
+        return serve(pickle::Style::Compact, |now| kinect(Path::new(&root), now));
     }
     let _alone = alone();
     thread::spawn(every_form).join().expect("no form allocates");
-    for form in [pickle::Form::Protocol0, pickle::Form::Compact] {
+    for form in [pickle::Style::Protocol0, pickle::Style::Compact] {
         STOP.store(false, Ordering::Relaxed);
         serve(form, |_| Source::Demo(Box::new(Demo::new(1))));
     }
@@ -167,7 +167,7 @@ fn kinect(root: &Path, now: Now) -> Source {
     Source::Kinect(Box::new(Kinect::new(settings, now).expect("a sensor")))
 }
 
-fn serve(form: pickle::Form, source: impl FnOnce(Now) -> Source) {
+fn serve(form: pickle::Style, source: impl FnOnce(Now) -> Source) {
     let path = std::env::temp_dir().join(format!("depthcast-no-alloc-{}", std::process::id()));
     let _ = std::fs::remove_file(&path);
     let manager = UnixDatagram::bind(&path).expect("bound");

@@ -74,7 +74,7 @@ impl Story {
             listen: vec![Address::Unix(socket.clone())],
             viewers_max: 1 + random.index(8),
             stall: Duration::from_secs(1 + random.below(5)),
-            pickle: [pickle::Form::Protocol0, pickle::Form::Compact][random.index(2)],
+            pickle: [pickle::Style::Protocol0, pickle::Style::Compact][random.index(2)],
             shutdown_from: THIS_MACHINE[..2].to_vec(),
             allow: Vec::new(),
             rules: Rules::default(),

@@ -2,16 +2,16 @@
 #![no_main]
 
 use depthcast::camera::TEXT_LEN;
-use depthcast::proto::pickle::{Form, HEADER_LEN, message, message_bound};
+use depthcast::proto::pickle::{HEADER_LEN, Style, message, message_bound};
 use depthcast_view::pickle::array;
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     match array(data) {
         Ok(bytes) => {
             assert!(bytes.len() < data.len());
-            for form in [Form::Protocol0, Form::Compact] {
-                let mut out = vec![0; message_bound(form, bytes.len())];
-                let length = message(form, &[0; TEXT_LEN], &bytes, &mut out);
+            for style in [Style::Protocol0, Style::Compact] {
+                let mut out = vec![0; message_bound(style, bytes.len())];
+                let length = message(style, &[0; TEXT_LEN], &bytes, &mut out);
                 assert_eq!(array(&out[HEADER_LEN..length]).as_deref(), Ok(&*bytes));
             }
         }

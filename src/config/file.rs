@@ -56,7 +56,7 @@ pub struct FileValues {
     pub(super) allow: Option<Vec<Network>>,
     pub(super) jpeg_quality: Option<u8>,
     pub(super) subsampling: Option<Subsampling>,
-    pub(super) pickle: Option<pickle::Form>,
+    pub(super) pickle: Option<pickle::Style>,
     pub(super) shutdown_from: Option<Vec<Network>>,
     pub(super) tokens: Option<Vec<TokenHash>>,
     pub(super) allow_origin: Option<Origin>,

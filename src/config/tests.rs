@@ -118,7 +118,7 @@ fn without_file_and_options_all_is_as_documented() {
             stall: Duration::from_secs(10),
             allow: vec![],
             jpeg: jpeg::Settings { quality: 80, subsampling: Subsampling::Both },
-            pickle: pickle::Form::Protocol0,
+            pickle: pickle::Style::Protocol0,
             shutdown_from: ["127.0.0.0/8", "::1", "unix"].map(|n| n.parse().expect("a network")).to_vec(),
             rules: Rules::default(),
             instance: Tag::NONE,
@@ -196,7 +196,7 @@ fn every_key_arrives() {
     assert_eq!((config.camera.name.as_str(), config.camera.kind.as_str()), ("Tor 3", "Tiefe"));
     assert_eq!(config.camera.location, "Tiefgarage Süd 🚗");
     assert_eq!((config.viewers_max, config.stall.as_secs(), config.allow.len()), (4096, 3600, 4));
-    assert_eq!((config.pickle, config.log_level), (pickle::Form::Compact, log::LevelFilter::Trace));
+    assert_eq!((config.pickle, config.log_level), (pickle::Style::Compact, log::LevelFilter::Trace));
     assert!(config.shutdown_from.is_empty() && config.listen.len() == 2);
     assert_eq!((config.kinect.packets, config.kinect.transfers, config.kinect.offset_mm), (3, 160, -24));
     let decode = config.kinect.decode();
@@ -215,7 +215,7 @@ fn options_override_the_file_and_the_file_the_defaults() {
     assert_eq!((&config.source, config.listen.len()), (&SourceSpec::Demo, 1));
     assert_eq!((config.range.min_mm(), config.range.max_mm(), config.fps), (1, 2, 5));
     assert_eq!((config.view.rotate_180, config.view.flip), (false, Flip::X));
-    assert_eq!((config.pickle, config.log_level), (pickle::Form::Protocol0, log::LevelFilter::Warn));
+    assert_eq!((config.pickle, config.log_level), (pickle::Style::Protocol0, log::LevelFilter::Warn));
     assert_eq!(config.camera.name, "Tor 3", "what no option names stays");
 
     let demo = with_file("depthcast demo", FULL).expect("good");

@@ -62,7 +62,7 @@ impl Rig {
             listen: vec![Address::Tcp(([127, 0, 0, 1], 0).into())],
             viewers_max: 4,
             stall: Duration::from_secs(10),
-            pickle: pickle::Form::Compact,
+            pickle: pickle::Style::Compact,
             shutdown_from: THIS_MACHINE.to_vec(),
             allow: Vec::new(),
             rules: Rules::default(),
@@ -462,7 +462,7 @@ fn each_frame_is_one_write_to_each_viewer() {
         assert_eq!((calls.writes, calls.reads), (15, 0), "{}", String::from_utf8_lossy(hello));
         assert!(calls.looks >= 15, "before each the queue must have drained");
     }
-    for form in [pickle::Form::Protocol0, pickle::Form::Compact] {
+    for form in [pickle::Style::Protocol0, pickle::Style::Compact] {
         let calls = calls_for(5, b"0", b"0", |s| s.pickle = form);
         // One read brings the request, one says that there is no other.
         assert_eq!((calls.writes, calls.reads), (15, 30), "{form:?}");

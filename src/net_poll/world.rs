@@ -191,8 +191,8 @@ impl World {
             }
             legacy::Next::Picture => {
                 let form = match self.settings.pickle {
-                    pickle::Form::Protocol0 => Form::Protocol0,
-                    pickle::Form::Compact => Form::Compact,
+                    pickle::Style::Protocol0 => Form::Protocol0,
+                    pickle::Style::Compact => Form::Compact,
                 };
                 match self.give(conn, form, conn.had, now) {
                     Some((body, _)) => {

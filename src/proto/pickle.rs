@@ -1,9 +1,9 @@
 //! One message of the Python protocol: length, text block, and a pickled numpy array of PNG bytes.
 //!
-//! The array is one-dimensional, of type `uint8`. [`Form::Protocol0`] is to the letter what
+//! The array is one-dimensional, of type `uint8`. [`Style::Protocol0`] is to the letter what
 //! `pickle.dumps(array, 0)` gives in Python 3.7 and later with numpy 1.x. The module it names is always
 //! `numpy.core.multiarray`: numpy 2 writes `numpy._core`, which older versions cannot load, while every version
-//! loads the old name without a warning. [`Form::Compact`] calls `numpy.frombuffer` on raw bytes and is some fifty
+//! loads the old name without a warning. [`Style::Compact`] calls `numpy.frombuffer` on raw bytes and is some fifty
 //! times cheaper to load.
 
 use std::io::Write;
@@ -16,7 +16,7 @@ pub const HEADER_LEN: usize = 4 + TEXT_LEN;
 
 /// How the array is pickled.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub enum Form {
+pub enum Style {
     /// `pickle.dumps(array, 0)`.
     #[default]
     Protocol0,
@@ -25,11 +25,11 @@ pub enum Form {
 }
 
 /// Bytes that are enough for a message with a PNG of at most `png` bytes.
-pub const fn message_bound(form: Form, png: usize) -> usize {
-    match form {
+pub const fn message_bound(style: Style, png: usize) -> usize {
+    match style {
         // The array's length has at most 20 digits.
-        Form::Protocol0 => HEADER_LEN + HEAD.len() + 20 + DTYPE.len() + escape::LONGEST * png + TAIL.len(),
-        Form::Compact => HEADER_LEN + COMPACT_HEAD.len() + 4 + png + COMPACT_TAIL.len(),
+        Style::Protocol0 => HEADER_LEN + HEAD.len() + 20 + DTYPE.len() + escape::LONGEST * png + TAIL.len(),
+        Style::Compact => HEADER_LEN + COMPACT_HEAD.len() + 4 + png + COMPACT_TAIL.len(),
     }
 }
 
@@ -41,11 +41,11 @@ pub const fn message_bound(form: Form, png: usize) -> usize {
 ///
 /// # Panics
 /// If `out` is shorter than that, which is a bug of the caller.
-pub fn message(form: Form, text: &[u8; TEXT_LEN], png: &[u8], out: &mut [u8]) -> usize {
+pub fn message(style: Style, text: &[u8; TEXT_LEN], png: &[u8], out: &mut [u8]) -> usize {
     let (header, body) = out.split_at_mut(HEADER_LEN);
-    let len = match form {
-        Form::Protocol0 => protocol0(png, body),
-        Form::Compact => compact(png, body),
+    let len = match style {
+        Style::Protocol0 => protocol0(png, body),
+        Style::Compact => compact(png, body),
     };
     let (length, block) = header.split_at_mut(4);
     length.copy_from_slice(&u32::try_from(len).expect("a message is far below 4 GiB").to_be_bytes());
@@ -101,9 +101,9 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn whole(form: Form, png: &[u8]) -> Vec<u8> {
-        let mut out = vec![0xee; message_bound(form, png.len())];
-        let len = message(form, &[b' '; TEXT_LEN], png, &mut out);
+    fn whole(style: Style, png: &[u8]) -> Vec<u8> {
+        let mut out = vec![0xee; message_bound(style, png.len())];
+        let len = message(style, &[b' '; TEXT_LEN], png, &mut out);
         out.truncate(len);
         out
     }
@@ -127,7 +127,7 @@ mod tests {
 
     #[test]
     fn protocol0_to_the_letter() {
-        let message = whole(Form::Protocol0, b"\x89PNG\r\n\x1a\n\\\0\xff");
+        let message = whole(Style::Protocol0, b"\x89PNG\r\n\x1a\n\\\0\xff");
         let expected: &[u8] = b"cnumpy.core.multiarray\n_reconstruct\np0\n(cnumpy\nndarray\np1\n(I0\ntp2\n\
 c_codecs\nencode\np3\n(Vb\np4\nVlatin1\np5\ntp6\nRp7\ntp8\nRp9\n(I1\n(I11\ntp10\ncnumpy\ndtype\np11\n\
 (Vu1\np12\nI00\nI01\ntp13\nRp14\n(I3\nV|\np15\nNNNI-1\nI-1\nI0\ntp16\nbI00\ng3\n(V\x89PNG\\u000d\\u000a\
@@ -139,7 +139,7 @@ c_codecs\nencode\np3\n(Vb\np4\nVlatin1\np5\ntp6\nRp7\ntp8\nRp9\n(I1\n(I11\ntp10\
 
     #[test]
     fn compact_is_thirty_bytes_more_than_the_png() {
-        let message = whole(Form::Compact, b"\x89PNG");
+        let message = whole(Style::Compact, b"\x89PNG");
         assert_eq!(message[HEADER_LEN..], *b"cnumpy\nfrombuffer\n(B\x04\0\0\0\x89PNGVB\ntR.");
         assert_eq!(message.len(), HEADER_LEN + 4 + 30);
     }
@@ -147,9 +147,9 @@ c_codecs\nencode\np3\n(Vb\np4\nVlatin1\np5\ntp6\nRp7\ntp8\nRp9\n(I1\n(I11\ntp10\
     #[test]
     fn the_worst_case_fits_exactly() {
         let worst = vec![0; 9_999];
-        let len = whole(Form::Protocol0, &worst).len();
+        let len = whole(Style::Protocol0, &worst).len();
         // The bound leaves 20 places for the number of bytes, of which this one uses 4.
-        assert_eq!(len, message_bound(Form::Protocol0, worst.len()) - 16);
+        assert_eq!(len, message_bound(Style::Protocol0, worst.len()) - 16);
     }
 
     #[test]
@@ -163,15 +163,15 @@ c_codecs\nencode\np3\n(Vb\np4\nVlatin1\np5\ntp6\nRp7\ntp8\nRp9\n(I1\n(I11\ntp10\
         let end = theirs.len() - TAIL.len();
         let png = unescape(&theirs[data..end]);
         let text: &[u8; TEXT_LEN] = theirs[4..HEADER_LEN].try_into().expect("280 bytes");
-        let mut out = vec![0; message_bound(Form::Protocol0, png.len())];
-        let len = message(Form::Protocol0, text, &png, &mut out);
+        let mut out = vec![0; message_bound(Style::Protocol0, png.len())];
+        let len = message(Style::Protocol0, text, &png, &mut out);
         assert!(out[..len] == theirs[..], "the message differs from the recorded one");
     }
 
     proptest! {
         #[test]
         fn escaping_loses_nothing(bytes in prop::collection::vec(any::<u8>(), 0..2000)) {
-            let message = whole(Form::Protocol0, &bytes);
+            let message = whole(Style::Protocol0, &bytes);
             let data = message.windows(4).position(|w| w == b"g3\n(").expect("the data") + 5;
             let escaped = &message[data..message.len() - TAIL.len()];
             prop_assert_eq!(unescape(escaped), bytes);

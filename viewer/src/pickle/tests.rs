@@ -3,7 +3,7 @@ use std::fs;
 use std::path::Path;
 
 use depthcast::camera::TEXT_LEN;
-use depthcast::proto::pickle::{Form, HEADER_LEN, message, message_bound};
+use depthcast::proto::pickle::{HEADER_LEN, Style, message, message_bound};
 use proptest::prelude::*;
 
 use super::*;
@@ -203,9 +203,9 @@ proptest! {
     /// Both forms that depthcast writes, of any bytes.
     #[test]
     fn what_depthcast_writes_is_read(png in prop::collection::vec(prop_oneof![any::<u8>(), Just(b'\\'), Just(b'u'), Just(b'\n')], 0..400)) {
-        for form in [Form::Protocol0, Form::Compact] {
-            let mut out = vec![0; message_bound(form, png.len())];
-            let length = message(form, &[0; TEXT_LEN], &png, &mut out);
+        for style in [Style::Protocol0, Style::Compact] {
+            let mut out = vec![0; message_bound(style, png.len())];
+            let length = message(style, &[0; TEXT_LEN], &png, &mut out);
             prop_assert_eq!(&array(&out[HEADER_LEN..length]).unwrap()[..], &png[..]);
         }
     }
