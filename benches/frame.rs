@@ -123,7 +123,7 @@ fn measure(range: Range, frames: &[Vec<u16>]) -> Vec<(&'static str, f64, usize)>
     let mut to_png = Samples::default();
     let mut to_message = Samples::default();
     let mut depth_to_jpeg = Samples::default();
-    let mut ring = Ring::new(Renderer::room());
+    let mut ring = Ring::new(Renderer::capacities());
     let mut renderer =
         Renderer::new(range, Camera::default(), LocalClock::utc(), View::new(&Spec::default()));
     for _ in 0..ROUNDS {

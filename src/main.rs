@@ -114,7 +114,7 @@ fn run(command: &Command) -> Result<(), Failure> {
         log::info!("listening on {address}{how}");
     }
     warn_of_python(&config);
-    let (ring, connections) = server.room();
+    let (ring, connections) = server.mapped_bytes();
     let usb = match config.source {
         SourceSpec::Kinect(_) => config.kinect.queue_bytes(),
         SourceSpec::Demo | SourceSpec::Replay(_) | SourceSpec::Libfreenect2(_) => 0,

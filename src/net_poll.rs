@@ -28,8 +28,8 @@ mod account;
 // One connection.
 mod conn;
 
-// Room for long answers.
-mod rooms;
+// Buffers for long answers.
+mod pool;
 
 // What viewers need to know.
 mod describe;
@@ -45,7 +45,7 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
 use self::conn::{Conn, Phase, Text};
-use self::rooms::{Rooms, long_text};
+use self::pool::{Pool, long_text};
 use self::socket::Listener;
 use self::warnings::Warnings;
 use self::world::{Reason, Verdict, World};
@@ -186,10 +186,10 @@ impl Server {
             registered.map_err(StartError::System)?;
         }
         let places = settings.viewers_max.clamp(1, VIEWERS_LIMIT) + LOBBY;
-        // Texts may change while serving, the room may not.
+        // Texts may change while serving, the buffers may not.
         let body = metrics::state_bound(settings.viewers_max, 4 * CAMERA_TEXT_MAX).max(exposition::BOUND);
         let text = RESPONSE_HEAD_MAX + SHORT_ANSWER_MAX;
-        let entry = || Entry { generation: 0, conn: None, text: Text::with_room(text) };
+        let entry = || Entry { generation: 0, conn: None, text: Text::with_capacity(text) };
         let nominal = if feed.fps() == 0 { NOMINAL_FPS } else { feed.fps() };
         Ok(Self {
             poll,
@@ -199,7 +199,7 @@ impl Server {
             notifier,
             entries: (0..places).map(|_| entry()).collect(),
             world: World {
-                ring: Ring::new(Renderer::room()),
+                ring: Ring::new(Renderer::capacities()),
                 rate: Rate::new(now.mono),
                 nominal,
                 fps: f64::from(nominal),
@@ -218,7 +218,7 @@ impl Server {
                 state: 0,
                 reason: Reason::new(),
                 body: long_text(body),
-                rooms: Rooms::new(LONG_ANSWERS, body),
+                pool: Pool::new(LONG_ANSWERS, body),
                 told: None,
                 warnings: Warnings::default(),
             },
@@ -234,11 +234,11 @@ impl Server {
     }
 
     /// Bytes of address space set aside for frames and connections; touched only as they are used.
-    pub fn room(&self) -> (usize, usize) {
+    pub fn mapped_bytes(&self) -> (usize, usize) {
         let world = &self.world;
-        let per_entry = size_of::<Entry>() + self.entries.first().map_or(0, |e| e.text.room());
-        let answers = world.body.room() + world.rooms.room();
-        (world.ring.room(), per_entry * self.entries.len() + answers)
+        let per_entry = size_of::<Entry>() + self.entries.first().map_or(0, |e| e.text.capacity());
+        let answers = world.body.capacity() + world.pool.mapped_bytes();
+        (world.ring.mapped_bytes(), per_entry * self.entries.len() + answers)
     }
 
     /// Serves until told to stop.
@@ -658,7 +658,7 @@ impl Server {
         let entry = &mut self.entries[place];
         let Some(mut conn) = entry.conn.take() else { return };
         entry.generation = entry.generation.wrapping_add(1);
-        conn.out.end(&mut self.world.ring, &mut self.world.rooms);
+        conn.out.end(&mut self.world.ring, &mut self.world.pool);
         self.world.viewers -= usize::from(conn.is_viewer());
         // A socket that cannot be deregistered is dropped all the same, which does it.
         let _ = conn.stream.deregister(self.poll.registry());

@@ -140,7 +140,7 @@ pub fn pictures(
             now.mono = feed.due(true).unwrap_or(now.mono + Duration::from_millis(1));
         }
         now.mono = feed.due(true).unwrap_or(now.mono);
-        let Some(mut buffer) = writer.wait_for_room() else { break };
+        let Some(mut buffer) = writer.wait_for_buffer() else { break };
         buffer.resize(room, 0);
         let length = encoder.depth(&depth, "", &mut buffer);
         buffer.truncate(length);
@@ -348,7 +348,7 @@ impl<'a> Watch<'a> {
         }
         self.said = None;
         let Some(frame) = self.sensor.raw_frame() else { return Ok(()) };
-        let Some(mut buffer) = writer.room() else { return Ok(()) };
+        let Some(mut buffer) = writer.buffer() else { return Ok(()) };
         buffer.clear();
         buffer.extend_from_slice(frame);
         self.number += 1;
@@ -430,7 +430,7 @@ impl Writer {
     }
 
     /// A buffer, if there is one; a frame lost otherwise.
-    fn room(&mut self) -> Option<Vec<u8>> {
+    fn buffer(&mut self) -> Option<Vec<u8>> {
         match self.empty.try_recv() {
             Ok(buffer) => Some(buffer),
             Err(TryRecvError::Disconnected) => None,
@@ -444,7 +444,7 @@ impl Writer {
     }
 
     /// A buffer, as soon as there is one; `None` if the thread has ended.
-    fn wait_for_room(&mut self) -> Option<Vec<u8>> {
+    fn wait_for_buffer(&mut self) -> Option<Vec<u8>> {
         self.empty.recv().ok()
     }
 
@@ -617,9 +617,9 @@ mod tests {
         fs::create_dir_all(&folder).expect("made");
         let mut writer = Writer::start(&folder, 2, 10, Limit::None).expect("started");
         // Two buffers are out and none has come back.
-        let first = writer.room().expect("a buffer");
-        let second = writer.room().expect("another");
-        assert!(writer.room().is_none() && writer.room().is_none());
+        let first = writer.buffer().expect("a buffer");
+        let second = writer.buffer().expect("another");
+        assert!(writer.buffer().is_none() && writer.buffer().is_none());
         writer.write("1.png".into(), first);
         writer.write("2.png".into(), second);
         assert_eq!(writer.finish().expect("written"), (2, 2));
@@ -636,7 +636,7 @@ mod tests {
     fn a_writer_that_fails_says_which_file() {
         let folder = folder("gone");
         let mut writer = Writer::start(&folder, 2, 10, Limit::None).expect("started");
-        let buffer = writer.room().expect("a buffer");
+        let buffer = writer.buffer().expect("a buffer");
         writer.write("1.png".into(), buffer);
         let error = writer.finish().expect_err("there is no folder");
         assert!(error.to_string().contains("1.png: cannot be written") && !error.is_at_start(), "{error}");

@@ -7,7 +7,7 @@ use crate::colormap::{self, JET, Mapper, Range};
 use crate::encode::{jpeg, metadata, png, rvl};
 use crate::placeholder;
 use crate::proto::pickle;
-use crate::ring::{Form, Picture, Room, Slot};
+use crate::ring::{Capacities, Form, Picture, Slot};
 use crate::source::{HEIGHT, PIXELS, Stamp, WIDTH};
 use crate::view::View;
 
@@ -48,10 +48,10 @@ impl Renderer {
         *self = Renderer { made: self.made, ..other };
     }
 
-    /// What the ring's slots must have room for.
-    pub fn room() -> Room {
+    /// What the ring's slots must hold.
+    pub fn capacities() -> Capacities {
         let png = png::indexed_bound(WIDTH, HEIGHT);
-        Room {
+        Capacities {
             png,
             jpeg: jpeg::bound(WIDTH, HEIGHT, metadata::METADATA_MAX),
             protocol0: pickle::message_bound(pickle::Style::Protocol0, png),

@@ -115,37 +115,37 @@ impl Form {
     }
 }
 
-/// Room for one representation, and whether it has been made.
+/// The buffer of one representation, and whether it has been made.
 #[derive(Debug)]
 pub struct Made {
-    room: MmapMut,
+    buffer: MmapMut,
     len: usize,
     /// False until the bytes belong to the frame that the slot now holds.
     ready: bool,
 }
 
 impl Made {
-    fn with_room(bytes: usize) -> Self {
+    fn with_capacity(bytes: usize) -> Self {
         // From the kernel itself, so that nothing is resident yet: an allocator that has been given memory back may take
         // room from there, and has to write zeros to all of it.
-        let room = MmapMut::map_anon(bytes).expect("address space for the ring");
-        Self { room, len: 0, ready: false }
+        let buffer = MmapMut::map_anon(bytes).expect("address space for the ring");
+        Self { buffer, len: 0, ready: false }
     }
 
     /// The bytes, once made.
     pub fn bytes(&self) -> Option<&[u8]> {
-        self.ready.then(|| &self.room[..self.len])
+        self.ready.then(|| &self.buffer[..self.len])
     }
 
-    /// Lets `write` fill the room and keeps the length it returns.
+    /// Lets `write` fill the buffer and keeps the length it returns.
     ///
     /// # Panics
     /// If it was made already (each representation is made at most once a frame) or `write` claims more than the
-    /// room; both are bugs of the caller.
+    /// buffer; both are bugs of the caller.
     pub fn make(&mut self, write: impl FnOnce(&mut [u8]) -> usize) {
         assert!(!self.ready, "a representation is made at most once a frame");
-        let len = write(&mut self.room);
-        assert!(len <= self.room.len(), "a representation is as long as its room at most");
+        let len = write(&mut self.buffer);
+        assert!(len <= self.buffer.len(), "a representation is as long as its buffer at most");
         self.len = len;
         self.ready = true;
     }
@@ -189,7 +189,7 @@ pub struct Slot {
 
 /// Bytes that the worst case of each encoded representation needs.
 #[derive(Clone, Copy, Debug)]
-pub struct Room {
+pub struct Capacities {
     /// For [`Form::Png`].
     pub png: usize,
     /// For [`Form::Jpeg`].
@@ -205,24 +205,24 @@ pub struct Room {
 }
 
 impl Slot {
-    fn new(room: Room) -> Self {
+    fn new(capacities: Capacities) -> Self {
         Self {
             serial: 0,
             stamp: Stamp::default(),
             picture: Picture::Depth,
             depth: vec![0; PIXELS].into_boxed_slice(),
             measured: None,
-            index: Made::with_room(PIXELS),
-            png: Made::with_room(room.png),
-            jpeg: Made::with_room(room.jpeg),
-            protocol0: Made::with_room(room.protocol0),
-            compact: Made::with_room(room.compact),
-            depth_png: Made::with_room(room.depth_png),
-            rvl: Made::with_room(room.rvl),
-            raw: Made::with_room(2 * PIXELS),
-            infrared: Made::with_room(PIXELS),
-            infrared_png: Made::with_room(room.png),
-            infrared_jpeg: Made::with_room(room.jpeg),
+            index: Made::with_capacity(PIXELS),
+            png: Made::with_capacity(capacities.png),
+            jpeg: Made::with_capacity(capacities.jpeg),
+            protocol0: Made::with_capacity(capacities.protocol0),
+            compact: Made::with_capacity(capacities.compact),
+            depth_png: Made::with_capacity(capacities.depth_png),
+            rvl: Made::with_capacity(capacities.rvl),
+            raw: Made::with_capacity(2 * PIXELS),
+            infrared: Made::with_capacity(PIXELS),
+            infrared_png: Made::with_capacity(capacities.png),
+            infrared_jpeg: Made::with_capacity(capacities.jpeg),
         }
     }
 
@@ -264,8 +264,8 @@ impl Slot {
     }
 
     /// Bytes of address space one slot takes.
-    fn room(&self) -> usize {
-        self.depth.len() * 2 + Form::ALL.iter().map(|&form| self.made(form).room.len()).sum::<usize>()
+    fn mapped_bytes(&self) -> usize {
+        self.depth.len() * 2 + Form::ALL.iter().map(|&form| self.made(form).buffer.len()).sum::<usize>()
     }
 }
 
@@ -303,9 +303,9 @@ pub struct Ring {
 
 impl Ring {
     /// Allocates all slots.
-    pub fn new(room: Room) -> Self {
+    pub fn new(capacities: Capacities) -> Self {
         Self {
-            slots: (0..RING_SLOTS).map(|_| Slot::new(room)).collect(),
+            slots: (0..RING_SLOTS).map(|_| Slot::new(capacities)).collect(),
             states: [State::Free; RING_SLOTS],
             newest: None,
             serial: 0,
@@ -313,8 +313,8 @@ impl Ring {
     }
 
     /// Bytes of address space all slots take, touched or not.
-    pub fn room(&self) -> usize {
-        self.slots.iter().map(Slot::room).sum()
+    pub fn mapped_bytes(&self) -> usize {
+        self.slots.iter().map(Slot::mapped_bytes).sum()
     }
 
     /// Takes a free slot to fill.
@@ -464,7 +464,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn small() -> Ring {
-        Ring::new(Room { png: 16, jpeg: 16, protocol0: 16, compact: 16, depth_png: 16, rvl: 16 })
+        Ring::new(Capacities { png: 16, jpeg: 16, protocol0: 16, compact: 16, depth_png: 16, rvl: 16 })
     }
 
     fn publish(ring: &mut Ring) -> u64 {
@@ -507,8 +507,8 @@ mod tests {
         publish(&mut ring);
         let pin = ring.pin(0).expect("a frame");
         assert_eq!(ring.slot(&pin).bytes(Form::Png), None);
-        ring.slot_mut(&pin).png.make(|room| {
-            room[..3].copy_from_slice(b"one");
+        ring.slot_mut(&pin).png.make(|buffer| {
+            buffer[..3].copy_from_slice(b"one");
             3
         });
         assert_eq!(ring.slot(&pin).bytes(Form::Png), Some(&b"one"[..]));

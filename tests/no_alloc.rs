@@ -110,7 +110,7 @@ fn three_hundred_frames_without_an_allocation() {
 fn every_form() {
     let view = View::new(&Spec { overlay: true, ..Spec::default() });
     let mut renderer = Renderer::new(Range::PYTHON, Camera::default(), LocalClock::system(), view);
-    let mut ring = Ring::new(Renderer::room());
+    let mut ring = Ring::new(Renderer::capacities());
     let mut demo = Demo::new(1);
     let forms = [Form::Png, Form::Jpeg, Form::Protocol0, Form::Compact, Form::DepthPng, Form::Rvl, Form::Raw];
     for n in 0..20 {

@@ -57,7 +57,7 @@ impl Server {
             jpeg_quality: world.renderer.jpeg().quality,
             made: world.renderer.made(),
         };
-        // The room is the documented bounds; were it not, the client would get what fitted.
+        // The buffer is as long as the documented bounds; were it not, the client would get what fitted.
         let (whole, content_type) = match account {
             Account::State => (metrics::write_state(&mut world.body, &state, viewers), JSON),
             Account::Metrics => {

@@ -193,10 +193,10 @@ impl World {
         let length = self.body.len();
         let mut body = Body::None;
         if length > SHORT_ANSWER_MAX && !request.head_only {
-            let Some(lent) = self.rooms.keep(&mut self.body) else {
+            let Some(lease) = self.pool.keep(&mut self.body) else {
                 return self.unavailable(conn, text, request, "too many answers are still on their way");
             };
-            body = Body::Room(lent);
+            body = Body::Lent(lease);
         }
         text.clear();
         let retry = if status == Status::Unavailable { "Retry-After: 1\r\n" } else { "" };
@@ -222,7 +222,7 @@ impl World {
         why: &str,
     ) {
         self.body.clear();
-        // Reasons are short constants, well below SHORT_ANSWER_MAX; the room is for a whole /state.
+        // Reasons are short constants, well below SHORT_ANSWER_MAX; the buffer is for a whole /state.
         let _ = writeln!(self.body, "{}: {why}", status.line());
         self.answer_body(conn, text, request, status, PLAIN);
     }
@@ -231,7 +231,7 @@ impl World {
     fn write_ready(&mut self, now: Now) -> Status {
         let quiet = self.feed.quiet(now);
         let unready = quiet > READY_WITHIN || (self.frame.is_none() && !self.feed.on_demand());
-        // Short texts into room for a whole /state.
+        // Short texts into a buffer for a whole /state.
         let _ = match (unready, self.feed.gone(now)) {
             (false, _) => writeln!(self.body, "ready"),
             (true, Some(error)) => {

@@ -5,7 +5,7 @@ use std::io::{self, IoSlice, Read, Write};
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
-use super::rooms::{Lent, Rooms};
+use super::pool::{Lease, Pool};
 use super::socket::Stream;
 use crate::access::TokenHash;
 use crate::clock::Now;
@@ -216,14 +216,14 @@ impl Conn {
     /// * A slot could be used again only when the slowest viewer's last segment is acknowledged, not when the kernel has
     ///   its bytes. With eight slots that makes viewers on thin links `too_slow` who are not.
     /// * Who has not acknowledged locks memory (`RLIMIT_MEMLOCK`, `net.core.optmem_max`), and is refused with `ENOBUFS`.
-    pub(super) fn write(&mut self, text: &Text, ring: &Ring, rooms: &Rooms, now: Duration) -> (Put, usize) {
+    pub(super) fn write(&mut self, text: &Text, ring: &Ring, pool: &Pool, now: Duration) -> (Put, usize) {
         let mut total = 0;
         while self.out.is_pending() {
             if !self.writable {
                 self.blocked.get_or_insert(now);
                 return (Put::Blocked, total);
             }
-            match self.out.write_once(&mut self.stream, text, ring, rooms) {
+            match self.out.write_once(&mut self.stream, text, ring, pool) {
                 Ok(0) => return (Put::Failed, total),
                 Ok(n) => {
                     self.progress = now;
@@ -262,8 +262,8 @@ pub(super) enum Body {
     Fixed(&'static [u8]),
     /// One representation of a pinned frame.
     Slot(Pin, Form),
-    /// A long answer in a room that is lent for it.
-    Room(Lent),
+    /// A long answer in a buffer that is lent for it.
+    Lent(Lease),
 }
 
 impl Out {
@@ -273,7 +273,7 @@ impl Out {
             Body::None => 0,
             Body::Fixed(bytes) => bytes.len(),
             Body::Slot(pin, form) => slot_bytes(ring, pin, *form).len(),
-            Body::Room(lent) => lent.len(),
+            Body::Lent(lease) => lease.len(),
         };
         *self = Out { text, body, tail, after: 0, sent: 0, total: text + body_len + tail.len() };
     }
@@ -298,7 +298,7 @@ impl Out {
     pub(super) fn picture(&self) -> Option<(&Pin, Form)> {
         match &self.body {
             Body::Slot(pin, form) => Some((pin, *form)),
-            Body::None | Body::Fixed(_) | Body::Room(_) => None,
+            Body::None | Body::Fixed(_) | Body::Lent(_) => None,
         }
     }
 
@@ -306,15 +306,15 @@ impl Out {
     pub(super) fn pin(&self) -> Option<&Pin> {
         match &self.body {
             Body::Slot(pin, _) => Some(pin),
-            Body::None | Body::Fixed(_) | Body::Room(_) => None,
+            Body::None | Body::Fixed(_) | Body::Lent(_) => None,
         }
     }
 
     /// Ends the message, sent or not, and gives back what it held.
-    pub(super) fn end(&mut self, ring: &mut Ring, rooms: &mut Rooms) {
+    pub(super) fn end(&mut self, ring: &mut Ring, pool: &mut Pool) {
         match std::mem::take(self).body {
             Body::Slot(pin, _) => ring.release(pin),
-            Body::Room(lent) => rooms.give_back(lent),
+            Body::Lent(lease) => pool.give_back(lease),
             Body::None | Body::Fixed(_) => {}
         }
     }
@@ -324,14 +324,14 @@ impl Out {
         stream: &mut Stream,
         text: &Text,
         ring: &Ring,
-        rooms: &Rooms,
+        pool: &Pool,
     ) -> io::Result<usize> {
         let (text, after) = text.bytes()[..self.text + self.after].split_at(self.text);
         let body = match &self.body {
             Body::None => &[][..],
             Body::Fixed(bytes) => bytes,
             Body::Slot(pin, form) => slot_bytes(ring, pin, *form),
-            Body::Room(lent) => rooms.bytes(lent),
+            Body::Lent(lease) => pool.bytes(lease),
         };
         // Usually nothing of the text is left after the first write, or there was none: then one plain slice goes.
         let mut skip = self.sent;
@@ -354,19 +354,19 @@ fn slot_bytes<'a>(ring: &'a Ring, pin: &Pin, form: Form) -> &'a [u8] {
 /// Text of bounded length in memory that is set aside once.
 #[derive(Debug, Default)]
 pub(super) struct Text<R = Box<[u8]>> {
-    room: R,
+    buffer: R,
     len: usize,
 }
 
 impl Text {
-    pub(super) fn with_room(bytes: usize) -> Self {
+    pub(super) fn with_capacity(bytes: usize) -> Self {
         Self::new(vec![0; bytes].into_boxed_slice())
     }
 }
 
 impl<R: DerefMut<Target = [u8]>> Text<R> {
-    pub(super) fn new(room: R) -> Self {
-        Self { room, len: 0 }
+    pub(super) fn new(buffer: R) -> Self {
+        Self { buffer, len: 0 }
     }
 
     pub(super) fn clear(&mut self) {
@@ -376,7 +376,7 @@ impl<R: DerefMut<Target = [u8]>> Text<R> {
     /// Appends bytes, all or none.
     pub(super) fn write_bytes(&mut self, bytes: &[u8]) -> fmt::Result {
         let end = self.len + bytes.len();
-        self.room.get_mut(self.len..end).ok_or(fmt::Error)?.copy_from_slice(bytes);
+        self.buffer.get_mut(self.len..end).ok_or(fmt::Error)?.copy_from_slice(bytes);
         self.len = end;
         Ok(())
     }
@@ -387,12 +387,12 @@ impl<R: Deref<Target = [u8]>> Text<R> {
         self.len
     }
 
-    pub(super) fn room(&self) -> usize {
-        self.room.len()
+    pub(super) fn capacity(&self) -> usize {
+        self.buffer.len()
     }
 
     pub(super) fn bytes(&self) -> &[u8] {
-        &self.room[..self.len]
+        &self.buffer[..self.len]
     }
 }
 
@@ -409,7 +409,7 @@ mod tests {
 
     #[test]
     fn text_is_full_when_it_is_full_and_keeps_what_fitted() {
-        let mut text = Text::with_room(5);
+        let mut text = Text::with_capacity(5);
         write!(text, "abc").expect("fits");
         assert!(write!(text, "def").is_err());
         assert_eq!(text.bytes(), b"abc");

@@ -499,12 +499,12 @@ fn answers_of(mut heard: &[u8]) -> Vec<serde_json::Value> {
 }
 
 #[test]
-fn long_answers_share_a_few_rooms_and_the_one_too_many_is_told() {
+fn long_answers_share_a_few_buffers_and_the_one_too_many_is_told() {
     let mut rig = Rig::new(10, "");
-    rig.server.world.rooms = Rooms::new(2, rig.server.world.body.room());
+    rig.server.world.pool = Pool::new(2, rig.server.world.body.capacity());
     let mut slow = [greedy(&rig), greedy(&rig)];
     rig.settle();
-    assert_eq!(rig.server.world.rooms.free(), 0, "both wait with an answer half sent");
+    assert_eq!(rig.server.world.pool.free(), 0, "both wait with an answer half sent");
     let refused = rig.response("GET /metrics HTTP/1.0\r\n\r\n");
     assert!(refused.starts_with("HTTP/1.1 503 ") && refused.contains("too many answers"), "{refused}");
     assert!(refused.contains("\r\nRetry-After: 1\r\n"), "{refused}");
@@ -513,7 +513,7 @@ fn long_answers_share_a_few_rooms_and_the_one_too_many_is_told() {
         "short ones need none"
     );
     let (mut viewer, heard) = rig.web_socket();
-    assert!(!frames_of(&heard).0.iter().any(|f| f.0 == 0x81), "the state has no room yet");
+    assert!(!frames_of(&heard).0.iter().any(|f| f.0 == 0x81), "the state has no buffer yet");
 
     // What waited is whole, whatever others were told meanwhile.
     for slow in &mut slow {
@@ -530,22 +530,22 @@ fn long_answers_share_a_few_rooms_and_the_one_too_many_is_told() {
     // Those who vanish in the middle hold nothing.
     let vanishing = greedy(&rig);
     rig.settle();
-    assert_eq!(rig.server.world.rooms.free(), 0, "one is being sent, one is the state for the next viewer");
+    assert_eq!(rig.server.world.pool.free(), 0, "one is being sent, one is the state for the next viewer");
     drop(vanishing);
     rig.settle();
-    assert_eq!(rig.server.world.rooms.free(), 1);
+    assert_eq!(rig.server.world.pool.free(), 1);
 }
 
 #[test]
 fn what_web_sockets_are_told_is_written_once() {
     let mut rig = Rig::new(10, "");
     rig.settle();
-    let free = rig.server.world.rooms.free();
+    let free = rig.server.world.pool.free();
     let states: Vec<_> = (0..4)
         .map(|_| {
             let (viewer, heard) = rig.web_socket();
             let (frames, _) = frames_of(&heard);
-            assert_eq!(rig.server.world.rooms.free(), free - 1);
+            assert_eq!(rig.server.world.pool.free(), free - 1);
             (viewer, frames[0].clone())
         })
         .collect();
@@ -554,8 +554,8 @@ fn what_web_sockets_are_told_is_written_once() {
 
 #[test]
 fn a_place_for_a_viewer_costs_little_and_a_thousand_are_no_matter() {
-    let room = |viewers| Rig::with(10, "", |s| s.viewers_max = viewers).server.room().1;
-    let (few, many) = (room(100), room(1100));
+    let mapped = |viewers| Rig::with(10, "", |s| s.viewers_max = viewers).server.mapped_bytes().1;
+    let (few, many) = (mapped(100), mapped(1100));
     let per_viewer = (many - few) / 1000;
     // Half of it is its line in each of the long answers, which touch it only if there are so many viewers; of the rest most
     // is the longest request head that a connection may send before it is a viewer.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::Settings;
 use super::conn::{Body, Conn, Got, Phase, Put, Text};
 use super::describe;
-use super::rooms::{Lent, LongText, Rooms};
+use super::pool::{Lease, LongText, Pool};
 use super::warnings::Warnings;
 use crate::access::Failures;
 use crate::clock::Now;
@@ -55,9 +55,9 @@ pub(super) struct World {
     /// A body while it is written, before its length is known.
     pub(super) body: LongText,
     /// Where bodies stay that are too long for a connection's own text.
-    pub(super) rooms: Rooms,
+    pub(super) pool: Pool,
     /// What viewers of the WebSocket are told of the state, and which state that is.
-    pub(super) told: Option<(u64, Lent)>,
+    pub(super) told: Option<(u64, Lease)>,
     /// What is said of peers in the log.
     pub(super) warnings: Warnings,
 }
@@ -70,7 +70,7 @@ impl World {
         conn.wake = None;
         for _ in 0..STEPS_PER_TURN {
             if conn.out.is_begun() {
-                let (put, bytes) = conn.write(text, &self.ring, &self.rooms, now.mono);
+                let (put, bytes) = conn.write(text, &self.ring, &self.pool, now.mono);
                 self.counters.bytes += bytes as u64;
                 match put {
                     Put::All => self.sent(conn, now),
@@ -119,7 +119,7 @@ impl World {
                 self.timings.age.observe(now.since(slot.stamp.captured));
             }
         }
-        conn.out.end(&mut self.ring, &mut self.rooms);
+        conn.out.end(&mut self.ring, &mut self.pool);
         match &mut conn.phase {
             Phase::Legacy(machine) => machine.sent(),
             Phase::Http(machine) => {
@@ -281,24 +281,24 @@ impl World {
             let whole = self.write_shown();
             debug_assert!(whole.is_ok(), "state_bound is too small for what viewers are told");
             if let Some((_, old)) = self.told.take() {
-                self.rooms.give_back(old);
+                self.pool.give_back(old);
             }
-            self.told = self.rooms.keep(&mut self.body).map(|lent| (self.state, lent));
+            self.told = self.pool.keep(&mut self.body).map(|lease| (self.state, lease));
         }
         let Phase::WebSocket(machine) = &mut conn.phase else {
             return None;
         };
         let Some((_, told)) = &self.told else {
-            // All rooms are lent, to peers that read slowly: soon one of them is free, or its peer is given up.
+            // All buffers are lent, to peers that read slowly: soon one of them is free, or its peer is given up.
             conn.wake = Some(now.mono + GATE_EVERY);
             return Some(Verdict::Idle);
         };
         machine.begun(websocket::Next::State, self.state, now.mono);
-        let lent = self.rooms.share(told);
+        let lease = self.pool.share(told);
         text.clear();
-        let written = text.write_bytes(&frame_head(Opcode::Text, lent.len()));
+        let written = text.write_bytes(&frame_head(Opcode::Text, lease.len()));
         debug_assert!(written.is_ok(), "a connection's text is too small");
-        conn.out.begin(text.len(), Body::Room(lent), b"", &self.ring);
+        conn.out.begin(text.len(), Body::Lent(lease), b"", &self.ring);
         None
     }
 
@@ -336,7 +336,7 @@ impl World {
     pub(super) fn length(&self, body: &Body) -> usize {
         match body {
             Body::Slot(pin, form) => self.ring.slot(pin).bytes(*form).map_or(0, <[u8]>::len),
-            Body::None | Body::Fixed(_) | Body::Room(_) => 0,
+            Body::None | Body::Fixed(_) | Body::Lent(_) => 0,
         }
     }
 
