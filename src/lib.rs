@@ -69,7 +69,9 @@ pub mod record;
 
 // What stands in the way of a sensor.
 pub mod probe;
-pub mod report;
+
+// What an acceptance test wants to know of a machine and its sensor.
+pub mod acceptance;
 
 // Read by `main` alone.
 pub mod config;

@@ -12,6 +12,7 @@ use clap::Parser;
 use data_encoding::BASE64URL;
 use kinect2::diagnosis::{Finding, diagnose};
 
+use depthcast::acceptance::{self, Machine, hottest};
 use depthcast::access::TokenHash;
 use depthcast::camera::LocalClock;
 use depthcast::clock::{Clock, Now};
@@ -22,7 +23,6 @@ use depthcast::net_poll::{Server, Stop};
 use depthcast::probe;
 use depthcast::record::{self, Limit};
 use depthcast::render::Renderer;
-use depthcast::report::{self, Machine, hottest};
 use depthcast::service::{Notifier, Signals, allow_descriptors, complain, inherited, start_log};
 use depthcast::source::demo::Demo;
 use depthcast::source::fault::Plan;
@@ -221,11 +221,11 @@ fn report(config: &Config, findings: &[Finding], length: Duration) -> Result<boo
     let clock = Clock::start();
     let capture = if probe::is_fine(findings) {
         let mut feed = Feed::new(open(config, clock.now())?, config.fps, Plan::default(), clock.now());
-        report::capture(&mut feed, length, &clock).map_err(|e| e.to_string())
+        acceptance::capture(&mut feed, length, &clock).map_err(|e| e.to_string())
     } else {
         Err("something stands in the way, see above".to_owned())
     };
-    let text = report::markdown(&machine, findings, &capture, (before, hottest(root)));
+    let text = acceptance::markdown(&machine, findings, &capture, (before, hottest(root)));
     print(format_args!("{text}"))?;
     Ok(capture.is_ok_and(|capture| capture.frames > 0 && capture.trouble.is_none()))
 }

@@ -23,7 +23,7 @@ mod world;
 mod answers;
 
 // What it is answered with that tells of every connection.
-mod account;
+mod stats;
 
 // One connection.
 mod conn;
@@ -630,15 +630,15 @@ impl Server {
             return Verdict::Idle;
         };
         let mut verdict = self.world.serve(conn, &mut entry.text, now);
-        if let Verdict::Account(account) = verdict {
-            self.give_account(place, account, now);
+        if let Verdict::Stats(stats) = verdict {
+            self.answer_stats(place, stats, now);
             // The answer is sent in the next turn, which starts at once.
             verdict = Verdict::Busy;
         }
         match verdict {
             Verdict::Busy => self.busy = true,
             Verdict::Close(close) => self.close(place, close, now),
-            Verdict::Idle | Verdict::Account(_) | Verdict::Shutdown => {}
+            Verdict::Idle | Verdict::Stats(_) | Verdict::Shutdown => {}
         }
         verdict
     }

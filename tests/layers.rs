@@ -32,7 +32,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("waiter", &[]),
     ("record", &["clock", "encode", "service", "source", "waiter"]),
     ("probe", &[]),
-    ("report", &["clock", "service", "source", "waiter"]),
+    ("acceptance", &["clock", "service", "source", "waiter"]),
     ("config", &["access", "camera", "colormap", "encode", "net_poll", "peer", "proto", "source", "view"]),
 ];
 

@@ -1,11 +1,11 @@
-//! What HTTP is answered with: pages, accounts, frames and streams of them, and why not.
+//! What HTTP is answered with: pages, statistics, frames and streams of them, and why not.
 
 use std::fmt::{self, Write};
 use std::time::Duration;
 
 use super::conn::{Body, Conn, Got, Phase, Text};
 use super::describe;
-use super::world::{Account, Verdict, World, rounded};
+use super::world::{Stats, Verdict, World, rounded};
 use crate::access::{Claim, Rules};
 use crate::clock::Now;
 use crate::limits::{READ_MAX, READY_WITHIN, SHORT_ANSWER_MAX};
@@ -45,8 +45,8 @@ impl World {
             Target::PageNoScript => {
                 self.answer(conn, text, request, Status::Ok, STYLE, "", PAGE_NO_SCRIPT);
             }
-            Target::State => return Some(Verdict::Account(Account::State)),
-            Target::Metrics => return Some(Verdict::Account(Account::Metrics)),
+            Target::State => return Some(Verdict::Stats(Stats::State)),
+            Target::Metrics => return Some(Verdict::Stats(Stats::Metrics)),
             Target::Healthz => self.answer(conn, text, request, Status::Ok, PLAIN, "", b"ok\n"),
             Target::Readyz => {
                 self.body.clear();

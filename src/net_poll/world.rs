@@ -474,14 +474,14 @@ pub(super) enum Verdict {
     /// It could go on, but others come first.
     Busy,
     /// This is to be written for it, which takes a look at every connection.
-    Account(Account),
+    Stats(Stats),
     Close(Close),
     Shutdown,
 }
 
 /// What tells of all connections.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Account {
+pub(super) enum Stats {
     /// `/state`.
     State,
     /// `/metrics`.

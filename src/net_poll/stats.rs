@@ -2,7 +2,7 @@
 
 use super::answers::JSON;
 use super::conn::Phase;
-use super::world::{Account, millis};
+use super::world::{Stats, millis};
 use super::{Entry, Server};
 use crate::clock::Now;
 use crate::metrics::exposition::{self, Connected, Process};
@@ -11,8 +11,8 @@ use crate::proto::http::{self, Status};
 use crate::service;
 
 impl Server {
-    /// Answers the connection at `place`, which asked for `account`.
-    pub(super) fn give_account(&mut self, place: usize, account: Account, now: Now) {
+    /// Answers the connection at `place`, which asked for `stats`.
+    pub(super) fn answer_stats(&mut self, place: usize, stats: Stats, now: Now) {
         let mut connected = Connected::default();
         for conn in self.entries.iter().filter_map(|e| e.conn.as_ref()) {
             connected.by_protocol[conn.protocol() as usize] += 1;
@@ -58,9 +58,9 @@ impl Server {
             made: world.renderer.made(),
         };
         // The buffer is as long as the documented bounds; were it not, the client would get what fitted.
-        let (whole, content_type) = match account {
-            Account::State => (metrics::write_state(&mut world.body, &state, viewers), JSON),
-            Account::Metrics => {
+        let (whole, content_type) = match stats {
+            Stats::State => (metrics::write_state(&mut world.body, &state, viewers), JSON),
+            Stats::Metrics => {
                 let usage = service::usage();
                 let process = Process {
                     cpu_s: usage.cpu.as_secs_f64(),
