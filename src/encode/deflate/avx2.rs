@@ -128,11 +128,8 @@ impl Wide<'_> {
     #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt")]
     #[inline]
     fn many(&mut self, rows: &[u8], range: Range<usize>) {
-        let Tables { low, high, lengths, far, far_bits, far_rest } = &self.tables;
+        let Tables { low, high, lengths, .. } = &self.tables;
         let zero = _mm256_setzero_si256();
-        let low_bytes = _mm256_set1_epi16(0xFF);
-        let low_pairs = _mm256_set1_epi32(0xFFFF);
-        let low_fours = _mm256_set1_epi64x(0xFFFF_FFFF);
         debug_assert!(range.len() <= PART);
         let room = self.bits.out.len() - self.bits.at;
         // Room for all steps, and the last may look at bytes that do not count.
@@ -166,67 +163,16 @@ impl Wide<'_> {
             let slow = _mm256_or_si256(slow, _mm256_cmpgt_epi32(sums, _mm256_set1_epi32(MOST)));
             let eights;
             if _mm256_testz_si256(slow, slow) != 0 {
-                let code = _mm256_and_si256(code, kept);
-                let length = _mm256_and_si256(length_kept, low_bytes);
-                let second = _mm256_mullo_epi16(_mm256_srli_epi16(code, 8), power(length, length_kept));
-                let two = _mm256_or_si256(_mm256_and_si256(code, low_bytes), second);
-                let two_length = _mm256_add_epi16(length, _mm256_srli_epi16(length_kept, 8));
-                let length = _mm256_and_si256(two_length, low_pairs);
-                let second = _mm256_sllv_epi32(_mm256_srli_epi32(two, 16), length);
-                let four = _mm256_or_si256(_mm256_and_si256(two, low_pairs), second);
-                let length =
-                    _mm256_and_si256(_mm256_add_epi32(length, _mm256_srli_epi32(two_length, 16)), low_fours);
-                let second = _mm256_sllv_epi64(_mm256_srli_epi64(four, 32), length);
-                eights = _mm256_or_si256(_mm256_and_si256(four, low_fours), second);
+                eights = eights_of_short(_mm256_and_si256(code, kept), length_kept);
             } else {
-                // Codes of up to twelve bits, in lanes of sixteen: those at even places, and those at odd ones.
                 let high = look_up(high, index);
-                let near_even =
-                    _mm256_or_si256(_mm256_and_si256(code, low_bytes), _mm256_slli_epi16(high, 8));
-                let near_odd =
-                    _mm256_or_si256(_mm256_srli_epi16(code, 8), _mm256_andnot_si256(low_bytes, high));
-                let number = _mm256_add_epi16(_mm256_and_si256(bytes, low_bytes), *far);
-                let far_even = _mm256_srl_epi16(reversed(number), *far_rest);
-                let number = _mm256_add_epi16(_mm256_srli_epi16(bytes, 8), *far);
-                let far_odd = _mm256_srl_epi16(reversed(number), *far_rest);
-                let even = _mm256_blendv_epi8(far_even, near_even, even_mask(near));
-                let odd = _mm256_blendv_epi8(far_odd, near_odd, odd_mask(near));
-                let even = _mm256_and_si256(even, even_mask(kept));
-                let odd = _mm256_and_si256(odd, odd_mask(kept));
-                let length = _mm256_and_si256(_mm256_blendv_epi8(*far_bits, length, near), kept);
-                let (even_length, odd_length) =
-                    (_mm256_and_si256(length, low_bytes), _mm256_srli_epi16(length, 8));
-                // Twos of up to 24 bits in lanes of 32: again those at even places, and those at odd ones.
-                let length = _mm256_and_si256(even_length, low_pairs);
-                let two_even = _mm256_or_si256(
-                    _mm256_and_si256(even, low_pairs),
-                    _mm256_sllv_epi32(_mm256_and_si256(odd, low_pairs), length),
-                );
-                let two_even_length = _mm256_add_epi32(length, _mm256_and_si256(odd_length, low_pairs));
-                let length = _mm256_srli_epi32(even_length, 16);
-                let two_odd = _mm256_or_si256(
-                    _mm256_srli_epi32(even, 16),
-                    _mm256_sllv_epi32(_mm256_srli_epi32(odd, 16), length),
-                );
-                let two_odd_length = _mm256_add_epi32(length, _mm256_srli_epi32(odd_length, 16));
-                // Fours of up to 48 bits in lanes of 64.
-                let length = _mm256_and_si256(two_even_length, low_fours);
-                let four_even = _mm256_or_si256(
-                    _mm256_and_si256(two_even, low_fours),
-                    _mm256_sllv_epi64(_mm256_and_si256(two_odd, low_fours), length),
-                );
-                let length = _mm256_srli_epi64(two_even_length, 32);
-                let four_odd = _mm256_or_si256(
-                    _mm256_srli_epi64(two_even, 32),
-                    _mm256_sllv_epi64(_mm256_srli_epi64(two_odd, 32), length),
-                );
-                let four_length = _mm256_add_epi32(two_even_length, two_odd_length);
-                let even_length = _mm256_and_si256(four_length, low_fours);
-                let odd_length = _mm256_srli_epi64(four_length, 32);
+                let near = Near { mask: near, low: code, high, lengths: length };
+                let Fours { even, odd, even_length, odd_length } =
+                    fours_of_long(&self.tables, bytes, &near, kept);
                 sums = _mm256_add_epi64(even_length, odd_length);
                 let much = _mm256_cmpgt_epi32(sums, _mm256_set1_epi32(MOST));
                 if _mm256_testz_si256(much, much) == 0 {
-                    let (even, odd) = (lanes(four_even), lanes(four_odd));
+                    let (even, odd) = (lanes(even), lanes(odd));
                     let (even_length, odd_length) = (lanes(even_length), lanes(odd_length));
                     for n in 0..4 {
                         put!(even[n], even_length[n]);
@@ -234,7 +180,7 @@ impl Wide<'_> {
                     }
                     continue;
                 }
-                eights = _mm256_or_si256(four_even, _mm256_sllv_epi64(four_odd, even_length));
+                eights = _mm256_or_si256(even, _mm256_sllv_epi64(odd, even_length));
             }
             let second = _mm256_sllv_epi64(_mm256_bsrli_epi128(eights, 8), sums);
             let sixteens = lanes(_mm256_or_si256(eights, second));
@@ -250,6 +196,97 @@ impl Wide<'_> {
             }
         }
     }
+}
+
+/// Codes of at most eight bits, each in a byte, joined to eights in lanes of 64.
+///
+/// * `codes`, `lengths`: 0 for what does not count.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn eights_of_short(codes: __m256i, lengths: __m256i) -> __m256i {
+    let low_bytes = _mm256_set1_epi16(0xFF);
+    let low_pairs = _mm256_set1_epi32(0xFFFF);
+    let low_fours = _mm256_set1_epi64x(0xFFFF_FFFF);
+    let length = _mm256_and_si256(lengths, low_bytes);
+    let second = _mm256_mullo_epi16(_mm256_srli_epi16(codes, 8), power(length, lengths));
+    let two = _mm256_or_si256(_mm256_and_si256(codes, low_bytes), second);
+    let two_length = _mm256_add_epi16(length, _mm256_srli_epi16(lengths, 8));
+    let length = _mm256_and_si256(two_length, low_pairs);
+    let second = _mm256_sllv_epi32(_mm256_srli_epi32(two, 16), length);
+    let four = _mm256_or_si256(_mm256_and_si256(two, low_pairs), second);
+    let length = _mm256_and_si256(_mm256_add_epi32(length, _mm256_srli_epi32(two_length, 16)), low_fours);
+    let second = _mm256_sllv_epi64(_mm256_srli_epi64(four, 32), length);
+    _mm256_or_si256(_mm256_and_si256(four, low_fours), second)
+}
+
+/// The literals around 0 among 32, and what is found in the tables for each.
+struct Near {
+    /// Where they are; elsewhere the rest means nothing.
+    mask: __m256i,
+    /// Low bytes of their codes.
+    low: __m256i,
+    /// High bytes.
+    high: __m256i,
+    lengths: __m256i,
+}
+
+/// 32 codes joined to fours of up to 48 bits in lanes of 64: those at even places, and those at odd ones.
+struct Fours {
+    even: __m256i,
+    odd: __m256i,
+    even_length: __m256i,
+    odd_length: __m256i,
+}
+
+/// The codes of 32 literals, of up to twelve bits.
+///
+/// * `kept`: which of them count.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn fours_of_long(tables: &Tables, bytes: __m256i, near: &Near, kept: __m256i) -> Fours {
+    let Tables { far, far_bits, far_rest, .. } = tables;
+    let low_bytes = _mm256_set1_epi16(0xFF);
+    let low_pairs = _mm256_set1_epi32(0xFFFF);
+    let low_fours = _mm256_set1_epi64x(0xFFFF_FFFF);
+    let Near { mask: near, low: code, high, lengths: length } = *near;
+    // In lanes of sixteen: those at even places, and those at odd ones.
+    let near_even = _mm256_or_si256(_mm256_and_si256(code, low_bytes), _mm256_slli_epi16(high, 8));
+    let near_odd = _mm256_or_si256(_mm256_srli_epi16(code, 8), _mm256_andnot_si256(low_bytes, high));
+    let number = _mm256_add_epi16(_mm256_and_si256(bytes, low_bytes), *far);
+    let far_even = _mm256_srl_epi16(reversed(number), *far_rest);
+    let number = _mm256_add_epi16(_mm256_srli_epi16(bytes, 8), *far);
+    let far_odd = _mm256_srl_epi16(reversed(number), *far_rest);
+    let even = _mm256_blendv_epi8(far_even, near_even, even_mask(near));
+    let odd = _mm256_blendv_epi8(far_odd, near_odd, odd_mask(near));
+    let even = _mm256_and_si256(even, even_mask(kept));
+    let odd = _mm256_and_si256(odd, odd_mask(kept));
+    let length = _mm256_and_si256(_mm256_blendv_epi8(*far_bits, length, near), kept);
+    let (even_length, odd_length) = (_mm256_and_si256(length, low_bytes), _mm256_srli_epi16(length, 8));
+    // Twos of up to 24 bits in lanes of 32: again those at even places, and those at odd ones.
+    let length = _mm256_and_si256(even_length, low_pairs);
+    let two_even = _mm256_or_si256(
+        _mm256_and_si256(even, low_pairs),
+        _mm256_sllv_epi32(_mm256_and_si256(odd, low_pairs), length),
+    );
+    let two_even_length = _mm256_add_epi32(length, _mm256_and_si256(odd_length, low_pairs));
+    let length = _mm256_srli_epi32(even_length, 16);
+    let two_odd =
+        _mm256_or_si256(_mm256_srli_epi32(even, 16), _mm256_sllv_epi32(_mm256_srli_epi32(odd, 16), length));
+    let two_odd_length = _mm256_add_epi32(length, _mm256_srli_epi32(odd_length, 16));
+    // Fours of up to 48 bits in lanes of 64.
+    let length = _mm256_and_si256(two_even_length, low_fours);
+    let four_even = _mm256_or_si256(
+        _mm256_and_si256(two_even, low_fours),
+        _mm256_sllv_epi64(_mm256_and_si256(two_odd, low_fours), length),
+    );
+    let length = _mm256_srli_epi64(two_even_length, 32);
+    let four_odd = _mm256_or_si256(
+        _mm256_srli_epi64(two_even, 32),
+        _mm256_sllv_epi64(_mm256_srli_epi64(two_odd, 32), length),
+    );
+    let four_length = _mm256_add_epi32(two_even_length, two_odd_length);
+    let even_length = _mm256_and_si256(four_length, low_fours);
+    Fours { even: four_even, odd: four_odd, even_length, odd_length: _mm256_srli_epi64(four_length, 32) }
 }
 
 /// What is too near to an end for whole vectors.
