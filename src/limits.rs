@@ -32,6 +32,9 @@ pub const REQUEST_FIELDS_MAX: usize = 64;
 /// Bytes of a decoded value in a query; a longer one is no word that is known.
 pub const QUERY_VALUE_MAX: usize = 64;
 
+/// Bytes of the names of header fields that a page of another origin may ask to send; of more it is allowed none.
+pub const CORS_NAMES_MAX: usize = 112;
+
 /// Longest response head, its extra fields included.
 pub const RESPONSE_HEAD_MAX: usize = 1536;
 
@@ -245,6 +248,9 @@ pub const CONFIG_FILE_MAX: usize = 64 * 1024;
 
 /// Problems that are told of one file: a screenful.
 pub const CONFIG_PROBLEMS_MAX: usize = 50;
+
+/// Time that a configuration which comes through a pipe may take for its next byte.
+pub const CONFIG_PIPE_WAIT: Duration = Duration::from_secs(10);
 
 /// Addresses to listen on.
 pub const LISTENERS_MAX: usize = 16;

@@ -9,7 +9,7 @@ use super::world::{Stats, Verdict, World, rounded};
 use crate::access::{Claim, Rules};
 use crate::clock::Now;
 use crate::limits::{READ_MAX, READY_WITHIN, SHORT_ANSWER_MAX};
-use crate::proto::http::{self, Content, Depth, Image, PictureFacts, Status, Target};
+use crate::proto::http::{self, Content, Depth, FieldNames, Image, METHODS, PictureFacts, Status, Target};
 use crate::proto::query::Tag;
 use crate::proto::{Close, multipart, websocket};
 use crate::ring::Form;
@@ -27,8 +27,9 @@ impl World {
             return None;
         }
         match request.target {
-            Target::Options => {
-                let fields = "Allow: GET, HEAD, OPTIONS\r\n";
+            Target::Options(names) => {
+                let cors = Preflight(&self.settings.rules, names);
+                let fields = format_args!("Allow: {METHODS}\r\n{cors}");
                 self.answer(conn, text, request, Status::Ok, PLAIN, fields, b"");
             }
             Target::Config => {
@@ -169,7 +170,7 @@ impl World {
         request: http::Request,
         status: Status,
         content_type: &str,
-        fields: &str,
+        fields: impl fmt::Display,
         body: &'static [u8],
     ) {
         text.clear();
@@ -346,8 +347,31 @@ impl fmt::Display for Cors<'_> {
         if !origin.is_any() {
             f.write_str("Access-Control-Allow-Credentials: true\r\n")?;
         }
-        f.write_str("Access-Control-Allow-Headers: Authorization\r\n")?;
-        f.write_str("Access-Control-Expose-Headers: X-Timestamp, X-Depthcast-Seq, X-Depthcast-Age-Ms, X-Depthcast-Online\r\n")
+        EXPOSED.iter().try_for_each(|names| write!(f, "Access-Control-Expose-Headers: {names}\r\n"))
+    }
+}
+
+/// What pages may read of an answer's head, beside what they always may; in lines that ffmpeg, with its 128 bytes for one, keeps
+/// whole. `*` would not hold for requests with credentials.
+const EXPOSED: [&str; 3] = [
+    "X-Timestamp, X-Depthcast-Seq, X-Depthcast-Age-Ms, X-Depthcast-Online, X-Depthcast-Dropped",
+    "X-Depthcast-Min-Mm, X-Depthcast-Max-Mm, Retry-After",
+    "X-UStreamer-Online, X-UStreamer-Width, X-UStreamer-Height",
+];
+
+/// What else a page of another origin is told that asks beforehand: the methods, and the fields it asked for. None of them
+/// means anything here but `Authorization`, so that all are harmless.
+struct Preflight<'a>(&'a Rules, FieldNames);
+
+impl fmt::Display for Preflight<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Preflight(rules, names) = self;
+        if rules.allow_origin.is_none() {
+            return Ok(());
+        }
+        let comma = if names.is_empty() { "" } else { ", " };
+        write!(f, "Access-Control-Allow-Methods: {METHODS}\r\n")?;
+        write!(f, "Access-Control-Allow-Headers: Authorization{comma}{names}\r\n")
     }
 }
 

@@ -18,7 +18,8 @@ use crate::camera::{Camera, LocalClock};
 use crate::colormap::Range;
 use crate::encode::rvl;
 use crate::limits::{
-    DRAIN_TIME, FAILURE_COST, KEEP_ALIVE, LOBBY, RING_SLOTS, VIEWERS_LIMIT, WARN_EVERY, WS_PING_EVERY,
+    CORS_NAMES_MAX, DRAIN_TIME, FAILURE_COST, KEEP_ALIVE, LOBBY, RING_SLOTS, VIEWERS_LIMIT, WARN_EVERY,
+    WS_PING_EVERY,
 };
 use crate::metrics::Protocol;
 use crate::peer::THIS_MACHINE;
@@ -968,6 +969,8 @@ fn a_web_socket_is_opened_for_our_own_pages_only() {
     ] {
         let answer = rig.response(&text.replacen(from, to, 1));
         assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{to}: {answer}");
+        let named = answer.contains("\r\nConnection: keep-alive, Upgrade\r\n");
+        assert_eq!(named, answer.contains("\r\nUpgrade: "), "{to}: {answer}");
     }
 }
 
@@ -1022,14 +1025,46 @@ fn other_pages_may_read_only_if_configured() {
             answer.contains("\r\nAccess-Control-Allow-Origin: https://panel.example\r\n"),
             "{path}: {answer}"
         );
+        let exposed: Vec<_> =
+            answer.lines().filter_map(|l| l.strip_prefix("Access-Control-Expose-Headers: ")).collect();
+        for name in answer.lines().filter_map(|line| line.split_once(": ")).map(|(name, _)| name) {
+            let needed =
+                ["X-Timestamp", "X-Depthcast-", "X-UStreamer-"].iter().any(|ours| name.starts_with(ours));
+            assert!(
+                !needed || exposed.iter().any(|names| names.split(", ").any(|n| n == name)),
+                "{path}: {name} cannot be read"
+            );
+        }
     }
-    let answer = rig.response("OPTIONS /stream HTTP/1.0\r\nAccess-Control-Request-Method: GET\r\n\r\n");
-    assert!(
-        answer.starts_with("HTTP/1.1 200 ") && answer.contains("Access-Control-Allow-Headers: Authorization")
-    );
+    let preflight = |asked: &str| {
+        let method = "OPTIONS /stream HTTP/1.0\r\nAccess-Control-Request-Method: GET";
+        format!("{method}\r\nAccess-Control-Request-Headers: {asked}\r\n\r\n")
+    };
+    let names = "x".repeat(CORS_NAMES_MAX);
+    for (asked, allowed) in [
+        ("", "Authorization"),
+        ("cache-control,range", "Authorization, cache-control,range"),
+        ("range, x\ty", "Authorization"),
+        (&names, &format!("Authorization, {names}")),
+        (&format!("{names}y"), "Authorization"),
+    ] {
+        let answer = rig.response(&preflight(asked));
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        assert!(answer.contains("\r\nAccess-Control-Allow-Methods: GET, HEAD, OPTIONS\r\n"), "{answer}");
+        let line = format!("\r\nAccess-Control-Allow-Headers: {allowed}\r\n");
+        assert!(answer.contains(&line), "{asked}: {answer}");
+    }
     let upgrade = String::from_utf8_lossy(UPGRADE)
         .replace("Origin: http://127.0.0.1:8080", "Origin: https://panel.example");
     assert!(rig.response(&upgrade).starts_with("HTTP/1.1 101 "));
+    // The longest of all that is configured fits into every head.
+    let longest = format!("https://{}", "a".repeat(192)).parse().expect("an origin");
+    rig = Rig::with(10, "", |s| s.rules.allow_origin = Some(longest));
+    for path in ["/", "/state", "/snapshot", "/stream", "/depth.png", "/nowhere"] {
+        let answer = rig.response(&format!("HEAD {path} HTTP/1.0\r\n\r\n"));
+        assert!(answer.ends_with("\r\n\r\n"), "{path}: {answer}");
+    }
+    assert!(rig.response(&preflight(&names)).contains(&names));
 }
 
 #[test]

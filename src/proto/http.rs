@@ -9,12 +9,16 @@ mod target;
 // Heads of answers.
 mod answer;
 
+// What a page of another origin asks beforehand.
+mod preflight;
+
 use crate::access::{Claim, Rules};
 use crate::limits::{REQUEST_FIELDS_MAX, REQUEST_HEAD_MAX};
 use crate::proto::Close;
 use crate::proto::websocket::Accept;
 
-pub use self::answer::{NO_STORE, PictureFacts, Status, write_head, write_timestamp};
+pub use self::answer::{METHODS, NO_STORE, PictureFacts, Status, write_head, write_timestamp};
+pub use self::preflight::FieldNames;
 pub use self::target::{Content, Depth, Image, Target};
 
 /// A request that was understood, or the reason to refuse it.
@@ -202,14 +206,14 @@ pub fn parse(head: &[u8], rules: &Rules) -> Request {
     // The answer to HEAD has no body, whatever it is.
     let head_only = parsed.method == Some("HEAD");
     let refused = |status, why| Request { head_only, ..Request::refused(status, why) };
-    let Fields { keep_alive, foreign, authorization } = match fields(&parsed, rules) {
+    let Fields { keep_alive, foreign, authorization, names } = match fields(&parsed, rules) {
         Ok(fields) => fields,
         Err((status, why)) => return refused(status, why),
     };
     let method = parsed.method.unwrap_or_default();
     if method == "OPTIONS" {
         // Browsers ask this without credentials.
-        return Request { target: Target::Options, head_only: false, keep_alive, claim: Claim::None };
+        return Request { target: Target::Options(FieldNames::new(names)), head_only: false, keep_alive, claim: Claim::None };
     }
     let (path, query) = path_and_query(parsed.path.unwrap_or_default());
     // Some clients of mjpg-streamer post to the stream, which changes nothing.
@@ -239,6 +243,8 @@ struct Fields<'a> {
     foreign: bool,
     /// Value of `Authorization`.
     authorization: Option<&'a [u8]>,
+    /// Value of `Access-Control-Request-Headers`.
+    names: &'a [u8],
 }
 
 /// Reads the header fields that matter, or says how to refuse the request.
@@ -250,6 +256,7 @@ fn fields<'a>(
     let mut close = false;
     let (mut hosts, mut lengths, mut authorization) = (0, 0, None);
     let mut foreign = false;
+    let mut names = &[][..];
     for field in request.headers.iter() {
         let says = |token: &str| {
             field.value.split(|b| *b == b',').any(|v| v.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
@@ -268,6 +275,8 @@ fn fields<'a>(
         } else if field.name.eq_ignore_ascii_case("host") {
             hosts += 1;
             foreign |= !str::from_utf8(field.value).is_ok_and(|host| rules.is_host(host.trim_ascii()));
+        } else if field.name.eq_ignore_ascii_case("access-control-request-headers") {
+            names = field.value;
         } else if field.name.eq_ignore_ascii_case("authorization")
             && authorization.replace(field.value).is_some()
         {
@@ -278,7 +287,7 @@ fn fields<'a>(
     if hosts > 1 || lengths > 1 {
         return Err((Status::BadRequest, "Host and Content-Length may be given once"));
     }
-    Ok(Fields { keep_alive: keep_alive && !close, foreign, authorization })
+    Ok(Fields { keep_alive: keep_alive && !close, foreign, authorization, names })
 }
 
 fn path_and_query(uri: &str) -> (&str, &str) {

@@ -61,6 +61,9 @@ impl Status {
     }
 }
 
+/// The methods that are served.
+pub const METHODS: &str = "GET, HEAD, OPTIONS";
+
 /// Where a picture comes from, for its header fields.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct PictureFacts {
@@ -116,11 +119,17 @@ pub fn write_head(
     keep_alive: bool,
     extra: impl fmt::Display,
 ) -> fmt::Result {
-    let connection = if keep_alive { "keep-alive" } else { "close" };
+    let connection = match (keep_alive, status) {
+        // Who sends `Upgrade` names it here (RFC 9110, section 7.8).
+        (true, Status::UpgradeRequired) => "keep-alive, Upgrade",
+        (false, Status::UpgradeRequired) => "close, Upgrade",
+        (true, _) => "keep-alive",
+        (false, _) => "close",
+    };
     write!(out, "HTTP/1.1 {}\r\nConnection: {connection}\r\n", status.line())?;
     write!(out, "Content-Type: {content_type}\r\nContent-Length: {length}\r\n")?;
     match status {
-        Status::MethodNotAllowed => out.write_str("Allow: GET, HEAD, OPTIONS\r\n")?,
+        Status::MethodNotAllowed => write!(out, "Allow: {METHODS}\r\n")?,
         Status::Unauthorized => {
             out.write_str("WWW-Authenticate: Basic realm=\"depthcast\", charset=\"UTF-8\"\r\n")?;
         }

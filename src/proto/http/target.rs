@@ -1,6 +1,6 @@
 //! What a path and a query ask for.
 
-use super::Status;
+use super::{FieldNames, Status};
 use crate::proto::multipart::Options;
 use crate::proto::query::{Name, Query};
 use crate::proto::websocket::Accept;
@@ -24,8 +24,8 @@ pub enum Target {
     WebSocket(Accept),
     /// What viewers need to know.
     Config,
-    /// The answer to a page that asks what it may do.
-    Options,
+    /// The answer to a page that asks what it may do, and whether it may send these fields.
+    Options(FieldNames),
     /// What the server is doing.
     State,
     /// What is counted, for Prometheus.
