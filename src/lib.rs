@@ -58,6 +58,9 @@ pub mod service;
 // 6. The loop.
 pub mod net_poll;
 
+// Files that appear whole or not at all.
+pub mod files;
+
 // Recordings of one kind into the other.
 pub mod convert;
 

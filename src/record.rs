@@ -8,10 +8,10 @@
 //! A sensor does not wait for a disk: a frame that finds no free buffer is lost, counted, and said. Demo and replay wait
 //! instead, so that nothing is missing. This is a process of its own with a loop of its own; nothing here is served.
 //!
-//! Files appear whole or not at all: each is written beside its name first.
+//! Files appear whole or not at all.
 
 use std::fmt;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
@@ -30,6 +30,7 @@ use nix::sys::statvfs::statvfs;
 
 use crate::clock::{Clock, Now};
 use crate::encode::png;
+use crate::files::write_whole;
 use crate::limits::{
     RAW_FRAMES_MAX, RECORD_QUEUE, RECORD_RESERVE, RECORD_START, REPLAY_FRAMES_MAX, SENSOR_STOP,
 };
@@ -297,7 +298,9 @@ impl<'a> Watch<'a> {
         loop {
             let now = self.clock.now().mono;
             if self.signals.take() == Some(Asked::Stop) || writer.has_ended() {
-                return Ok(());
+                // Whoever gave up waiting is told why there was nothing to record.
+                let begun = self.number > 0 || writer.has_ended();
+                return if begun { Ok(()) } else { Err(Error::NoFrame(self.sensor.trouble())) };
             }
             match (limit, &self.begun) {
                 (Limit::Time(time), Some((_, first))) if now >= *first + time => return Ok(()),
@@ -484,16 +487,7 @@ impl Disk {
         {
             return Err(full(self.frames));
         }
-        let part = self.folder.join(format!("{name}.part"));
-        let written = File::options()
-            .write(true)
-            .create_new(true)
-            .open(&part)
-            .and_then(|mut file| file.write_all(bytes))
-            .and_then(|()| fs::rename(&part, &path));
-        if let Err(e) = written {
-            // Half a file is worth nothing, and may be what filled the disk.
-            let _ = fs::remove_file(&part);
+        if let Err(e) = write_whole(&path, bytes) {
             let full_now = matches!(e.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
             return Err(if full_now { full(self.frames) } else { Error::Write(path, e) });
         }
@@ -554,8 +548,12 @@ const MIB: u64 = 1 << 20;
 
 #[cfg(test)]
 mod tests {
+    use nix::sys::signal::{Signal, raise};
+
     use super::*;
     use crate::source::demo::Demo;
+    use crate::source::kinect;
+    use crate::source::kinect::tests::Bus;
     use crate::source::replay::Replay;
 
     fn folder(name: &str) -> PathBuf {
@@ -599,6 +597,20 @@ mod tests {
         assert!(live == back);
         fs::remove_dir_all(&folder).expect("removed");
         fs::remove_dir_all(&copy).expect("removed");
+    }
+
+    #[test]
+    fn to_be_interrupted_before_the_first_frame_is_a_failure() {
+        let folder = folder("none");
+        let bus = Bus::new();
+        let settings = kinect::Settings::default().sensor(None, bus.roots(), true);
+        let mut signals = signals();
+        // To this thread, which is the one that has it blocked.
+        raise(Signal::SIGTERM).expect("raised");
+        let error =
+            sensor(settings, &folder, Limit::None, &mut signals, &Clock::start()).expect_err("no frame");
+        assert!(matches!(error, Error::NoFrame(_)) && error.is_at_start(), "{error}");
+        fs::remove_dir_all(&folder).expect("removed");
     }
 
     #[test]
