@@ -55,6 +55,7 @@ pub enum Action {
     #[command(flatten)]
     Serve(Command),
     /// Turn a recording of raw frames into one of 16-bit PNGs, or the other way round
+    #[command(after_help = CONVERT_CODES)]
     Convert(Conversion),
     /// Look for sensors and for what would keep them from working, each with its remedy
     #[command(after_help = PROBE_CODES)]
@@ -68,6 +69,13 @@ pub enum Action {
 
 const PROBE_CODES: &str = "Exit codes: 0 a sensor is there and nothing is in its way (warnings may be), 1 bad usage or \
 configuration, 2 something is in the way or no sensor is there, 3 the findings cannot be written.";
+
+const CONVERT_CODES: &str = "Exit codes: 0 converted, 1 bad usage, 2 could not start (folder not empty, recording bad), 3 \
+failed while converting (disk full); frames written until then stay.";
+
+const CHECK_CODES: &str = "A recording (replay:PATH) is read as `run` would; sensors and ports are not looked at.
+
+Exit codes: 0 `run` would take it, 1 bad usage, configuration or recording, 3 what it means cannot be written.";
 
 const RECORD_NOTES: &str = "A sensor is recorded as it sends: raw frames (*.depth, 3 MB each, 90 MB a second) beside \
 p0.bin and ir_params.json. Demo and replay become 16-bit PNGs. Masks, turning and clipping are not applied.
@@ -195,7 +203,7 @@ pub enum Command {
     /// Serve what a source delivers, range 0-1500 mm
     Run(Options),
     /// Say whether `run` would take a configuration and these options, and what they mean
-    #[command(mut_arg("config", |a| a.required(true)))]
+    #[command(mut_arg("config", |a| a.required(true)), after_help = CHECK_CODES)]
     Check(Options),
 }
 

@@ -5,7 +5,7 @@
 //! that sensor would send of such a scene, with no noise but that of the picture itself.
 
 use std::fmt;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
@@ -14,6 +14,7 @@ use kinect2_sim::depth::{Model, Scene, made_up_p0, p0_reply};
 use kinect2_sim::recording::{Recording, format_lens, read_sensor};
 
 use crate::encode::png;
+use crate::files::write_whole;
 use crate::source::demo::INTRINSICS;
 use crate::source::raw::{self, Raw};
 use crate::source::replay::{self, Replay};
@@ -26,10 +27,10 @@ use crate::source::{HEIGHT, PIXELS, WIDTH};
 /// Returns the number of frames. Draws a progress bar on standard error if that is a terminal.
 ///
 /// # Errors
-/// [`Error`] names the file and what is wrong; frames written until then stay.
+/// [`Error`] names the file and what is wrong; frames written until then stay, each whole.
 pub fn convert(from: &Path, to: &Path, sensor: Option<&Path>) -> Result<usize, Error> {
-    fs::create_dir_all(to).map_err(|e| Error::Write(to.into(), e))?;
-    let mut there = fs::read_dir(to).map_err(|e| Error::Write(to.into(), e))?;
+    fs::create_dir_all(to).map_err(|e| Error::Folder(to.into(), e))?;
+    let mut there = fs::read_dir(to).map_err(|e| Error::Folder(to.into(), e))?;
     if there.next().is_some() {
         return Err(Error::NotEmpty(to.into()));
     }
@@ -78,8 +79,7 @@ fn to_raw(from: &Path, to: &Path, sensor: Option<&Path>) -> Result<usize, Error>
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let new = File::options().write(true).create_new(true).open(path);
-    new.and_then(|mut file| file.write_all(bytes)).map_err(|e| Error::Write(path.into(), e))
+    write_whole(path, bytes).map_err(|e| Error::Write(path.into(), e))
 }
 
 /// Why a recording was not converted.
@@ -93,8 +93,22 @@ pub enum Error {
     Sensor(String),
     /// The folder to write to holds something.
     NotEmpty(PathBuf),
-    /// A file or folder cannot be written.
+    /// The folder to write to cannot be made or read.
+    Folder(PathBuf, io::Error),
+    /// A file cannot be written.
     Write(PathBuf, io::Error),
+}
+
+impl Error {
+    /// Whether nothing had begun yet.
+    pub fn is_at_start(&self) -> bool {
+        match self {
+            Error::Raw(_) | Error::Replay(_) | Error::Sensor(_) | Error::NotEmpty(_) | Error::Folder(..) => {
+                true
+            }
+            Error::Write(..) => false,
+        }
+    }
 }
 
 impl fmt::Display for Error {
@@ -104,6 +118,7 @@ impl fmt::Display for Error {
             Error::Replay(e) => e.fmt(f),
             Error::Sensor(why) => write!(f, "the sensor: {why}"),
             Error::NotEmpty(path) => write!(f, "{}: is not empty; name a new folder", path.display()),
+            Error::Folder(path, e) => write!(f, "{}: cannot be written to: {e}", path.display()),
             Error::Write(path, e) => write!(f, "{}: cannot be written: {e}", path.display()),
         }
     }

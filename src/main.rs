@@ -42,7 +42,7 @@ fn main() -> ExitCode {
     let result = match cli.action {
         Action::Serve(command) => run(&command),
         Action::Convert(Conversion { from, to, sensor }) => convert(&from, &to, sensor.as_deref())
-            .map_err(|e| Failure::new(CANNOT_START, e))
+            .map_err(|e| Failure::new(if e.is_at_start() { CANNOT_START } else { FAILED }, e))
             .and_then(|frames| print(format_args!("{frames} frames written to {}\n", to.display()))),
         Action::Probe(options) => match probe(&options) {
             Ok(fine) => return if fine { ExitCode::SUCCESS } else { ExitCode::from(CANNOT_START) },
@@ -84,6 +84,10 @@ fn run(command: &Command) -> Result<(), Failure> {
     let inherited = inherited().map_err(|e| Failure::new(CANNOT_START, e))?;
     let mut config = Config::new(command).map_err(|e| Failure::new(BAD_USAGE, e))?;
     if let Command::Check(options) = command {
+        // A sensor may come and go, and a port be free by then; a recording is there or it is not.
+        if let SourceSpec::Replay(folder) = &config.source {
+            Source::open_replay(folder).map_err(|e| Failure::new(BAD_USAGE, e))?;
+        }
         let path = options.config.as_deref().unwrap_or(Path::new("")).to_string_lossy();
         // Saved as it is, this is a configuration file.
         return print(format_args!("# {} is good; it means:\n{config}", path.escape_debug()));
