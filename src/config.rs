@@ -27,6 +27,7 @@ use crate::source::life::Pipeline;
 use crate::source::{LIBFREENECT2, NOMINAL_FPS, kinect};
 use crate::view::{self, Flip};
 
+use self::file::Pipe;
 pub use self::file::{BadFile, FileValues, Problems};
 
 /// What `--version` says, after the name.
@@ -370,25 +371,24 @@ impl Config {
     /// # Errors
     /// [`BadConfig`] names what cannot be as it is and says what can.
     pub fn new(command: &Command) -> Result<Self, BadConfig> {
-        let file = match &command.options().config {
-            Some(path) => file::read(path).map_err(BadConfig::File)?,
-            None => FileValues::default(),
-        };
-        Self::decide(command, file)
+        Self::read(command, Pipe::Wait)
     }
 
     /// The same once more, to learn what the file says by now.
     ///
     /// # Errors
     /// As [`Config::new`], and if the file is a pipe or a device: what it said is gone, and to take that for an empty file would
-    /// be to forget who may watch, if it does not block.
+    /// be to forget who may watch. Never waits.
     pub fn again(command: &Command) -> Result<Self, BadConfig> {
-        match &command.options().config {
-            Some(path) if path.exists() && !path.is_file() => {
-                Err(BadConfig::File(BadFile::ReadOnce(path.clone())))
-            }
-            _ => Self::new(command),
-        }
+        Self::read(command, Pipe::Refuse)
+    }
+
+    fn read(command: &Command, pipe: Pipe) -> Result<Self, BadConfig> {
+        let file = match &command.options().config {
+            Some(path) => file::read(path, pipe).map_err(BadConfig::File)?,
+            None => FileValues::default(),
+        };
+        Self::decide(command, file)
     }
 
     /// What a file with the content `text` says. Touches nothing and never panics, whatever the text.

@@ -6,11 +6,14 @@
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use kinect2::depth::UNAMBIGUOUS_MM;
+use nix::fcntl::OFlag;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -18,9 +21,9 @@ use super::{FLIPS, LEVELS, PICKLES, SourceSpec, choose};
 use crate::access::{HostName, Origin, TokenHash};
 use crate::encode::jpeg::{self, Subsampling};
 use crate::limits::{
-    CAMERA_TEXT_MAX, CONFIG_FILE_MAX, CONFIG_PROBLEMS_MAX, FPS_MAX, HOST_NAMES_MAX, KINECT_OFFSET_MAX,
-    KINECT_PACKETS_MAX, KINECT_TRANSFERS_MAX, LISTENERS_MAX, MASK_POINTS_MAX, MASKS_MAX, NETWORKS_MAX,
-    STALL_MAX_S, TOKENS_MAX, UNIX_PATH_MAX, VIEWERS_LIMIT,
+    CAMERA_TEXT_MAX, CONFIG_FILE_MAX, CONFIG_PIPE_WAIT, CONFIG_PROBLEMS_MAX, FPS_MAX, HOST_NAMES_MAX,
+    KINECT_OFFSET_MAX, KINECT_PACKETS_MAX, KINECT_TRANSFERS_MAX, LISTENERS_MAX, MASK_POINTS_MAX, MASKS_MAX,
+    NETWORKS_MAX, STALL_MAX_S, TOKENS_MAX, UNIX_PATH_MAX, VIEWERS_LIMIT,
 };
 use crate::net_poll::Address;
 use crate::peer::Network;
@@ -179,13 +182,27 @@ impl fmt::Display for BadFile {
 
 impl std::error::Error for BadFile {}
 
+/// What to do with what is no regular file.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Pipe {
+    /// Wait for what is written to it, for [`CONFIG_PIPE_WAIT`] at most.
+    Wait,
+    /// It was read before.
+    Refuse,
+}
+
 /// Reads and parses the file at `path`.
-pub(super) fn read(path: &Path) -> Result<FileValues, BadFile> {
-    let mut bytes = Vec::new();
-    let limit = CONFIG_FILE_MAX as u64 + 1;
-    File::open(path)
-        .and_then(|file| file.take(limit).read_to_end(&mut bytes))
-        .map_err(|e| BadFile::Unreadable(path.into(), e))?;
+pub(super) fn read(path: &Path, pipe: Pipe) -> Result<FileValues, BadFile> {
+    let unreadable = |e| BadFile::Unreadable(path.into(), e);
+    // A pipe that nobody writes to would hold up who opens it.
+    let open =
+        File::options().read(true).custom_flags((OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits()).open(path);
+    let mut file = open.map_err(unreadable)?;
+    let kind = file.metadata().map_err(unreadable)?.file_type();
+    if pipe == Pipe::Refuse && !kind.is_file() {
+        return Err(BadFile::ReadOnce(path.into()));
+    }
+    let bytes = read_patiently(&mut file, kind.is_fifo(), CONFIG_PIPE_WAIT).map_err(unreadable)?;
     if bytes.len() > CONFIG_FILE_MAX {
         return Err(BadFile::TooLarge(path.into()));
     }
@@ -195,6 +212,29 @@ pub(super) fn read(path: &Path) -> Result<FileValues, BadFile> {
         BadFile::Problems(Problems::one(&name, line, Some(column), "this is not UTF-8 text".into()))
     })?;
     parse(text, &name).map_err(BadFile::Problems)
+}
+
+/// Reads to the end, or one byte more than a configuration may have; waits for the next byte for `patience`.
+///
+/// * `pipe`: a pipe without a writer is at its end, also before there was one, so that an end at once is none.
+fn read_patiently(file: &mut impl Read, pipe: bool, patience: Duration) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; CONFIG_FILE_MAX + 1];
+    let (mut len, mut heard) = (0, Instant::now());
+    while len < bytes.len() {
+        match file.read(&mut bytes[len..]) {
+            Ok(0) if len > 0 || !pipe => break,
+            Ok(n @ 1..) => (len, heard) = (len + n, Instant::now()),
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) if e.kind() != io::ErrorKind::WouldBlock => return Err(e),
+            _ if heard.elapsed() >= patience => {
+                let why = format!("nothing came, and no end, for {} s", patience.as_secs());
+                return Err(io::Error::new(io::ErrorKind::TimedOut, why));
+            }
+            _ => thread::sleep(LOOK),
+        }
+    }
+    bytes.truncate(len);
+    Ok(bytes)
 }
 
 /// Parses `text`; pure, and never panics.
@@ -679,7 +719,53 @@ pub(super) const SECTIONS: [(&str, &[&str]); 10] = [
     ("log", &["level"]),
 ];
 
+/// Time between two looks at a pipe.
+const LOOK: Duration = Duration::from_millis(10);
 /// Characters of the file that a problem quotes.
 const EXCERPT: usize = 60;
 /// Longer keys were not meant to be a known one.
 const LONGEST_GUESSED: usize = 48;
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use nix::sys::stat::Mode;
+    use nix::unistd::mkfifo;
+
+    use super::*;
+
+    #[test]
+    fn a_pipe_is_waited_for_within_reason_and_only_at_the_start() {
+        let path = std::env::temp_dir().join(format!("depthcast-config-pipe-{}", std::process::id()));
+        let _ = fs::remove_file(&path);
+        mkfifo(&path, Mode::S_IRUSR | Mode::S_IWUSR).expect("made");
+        // With no writer a plain opening would not come back, nor would one by a reload.
+        assert!(matches!(read(&path, Pipe::Refuse), Err(BadFile::ReadOnce(_))));
+        let nonblocking = File::options().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(&path);
+        let mut pipe = nonblocking.expect("opened");
+        let short = Duration::from_millis(20);
+        let nobody = read_patiently(&mut pipe, true, short).expect_err("nobody writes");
+        assert_eq!(nobody.kind(), io::ErrorKind::TimedOut);
+        let writer = thread::spawn({
+            let path = path.clone();
+            move || {
+                let mut pipe = File::options().write(true).open(path).expect("opened");
+                for part in ["fps = 1", "5\n"] {
+                    thread::sleep(short);
+                    io::Write::write_all(&mut pipe, part.as_bytes()).expect("written");
+                }
+            }
+        });
+        assert_eq!(read(&path, Pipe::Wait).expect("read").fps, Some(15));
+        writer.join().expect("written");
+        fs::remove_file(&path).expect("removed");
+    }
+
+    #[test]
+    fn a_device_has_an_end_and_a_folder_is_no_file() {
+        assert!(read(Path::new("/dev/null"), Pipe::Wait).expect("empty").fps.is_none());
+        assert!(matches!(read(Path::new("/dev/zero"), Pipe::Wait), Err(BadFile::TooLarge(_))));
+        assert!(matches!(read(Path::new("/tmp"), Pipe::Wait), Err(BadFile::Unreadable(..))));
+    }
+}

@@ -213,7 +213,12 @@ pub fn parse(head: &[u8], rules: &Rules) -> Request {
     let method = parsed.method.unwrap_or_default();
     if method == "OPTIONS" {
         // Browsers ask this without credentials.
-        return Request { target: Target::Options(FieldNames::new(names)), head_only: false, keep_alive, claim: Claim::None };
+        return Request {
+            target: Target::Options(FieldNames::new(names)),
+            head_only: false,
+            keep_alive,
+            claim: Claim::None,
+        };
     }
     let (path, query) = path_and_query(parsed.path.unwrap_or_default());
     // Some clients of mjpg-streamer post to the stream, which changes nothing.
