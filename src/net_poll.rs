@@ -454,6 +454,10 @@ impl Server {
                 world.counters.captured += 1;
                 if world.placeholder_at.take().is_some() {
                     world.rate.restart(now.mono);
+                    // The first frame of all is told of as the source's opening.
+                    if world.frame.is_some() {
+                        log::info!("{}: the picture is back", world.feed.kind());
+                    }
                 }
                 if world.frame.is_none() || !world.reason.is_empty() {
                     world.reason.clear();
