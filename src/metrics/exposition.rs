@@ -22,6 +22,10 @@ pub struct Process {
     pub virtual_bytes: u64,
     /// Memory that has been touched, in bytes.
     pub resident_bytes: u64,
+    /// Descriptors that are open.
+    pub open_fds: u64,
+    /// Descriptors that may be.
+    pub max_fds: u64,
     /// When it started, in seconds since 1970.
     pub start_s: f64,
 }
@@ -187,6 +191,8 @@ fn process(out: &mut impl Write, process: Process) -> fmt::Result {
     write("cpu_seconds_total", "counter", "Processor time used, in seconds.", process.cpu_s)?;
     write("virtual_memory_bytes", "gauge", "Address space.", process.virtual_bytes as f64)?;
     write("resident_memory_bytes", "gauge", "Memory touched.", process.resident_bytes as f64)?;
+    write("open_fds", "gauge", "File descriptors that are open.", process.open_fds as f64)?;
+    write("max_fds", "gauge", "File descriptors that may be open.", process.max_fds as f64)?;
     write("start_time_seconds", "gauge", "Start, in seconds since 1970.", process.start_s)
 }
 
@@ -243,6 +249,8 @@ mod tests {
             cpu_s: 1e9 / 3.0,
             virtual_bytes: u64::MAX,
             resident_bytes: u64::MAX,
+            open_fds: u64::MAX,
+            max_fds: u64::MAX,
             start_s: 1.6e9 + 0.1,
         };
         let mut out = String::new();

@@ -66,6 +66,8 @@ impl Server {
                     cpu_s: usage.cpu.as_secs_f64(),
                     virtual_bytes: usage.virtual_bytes,
                     resident_bytes: usage.resident_bytes,
+                    open_fds: usage.open_fds,
+                    max_fds: usage.max_fds,
                     // Counted back from now: the clock may have been set since the start.
                     start_s: now.wall_us as f64 / 1e6 - now.since(world.started).as_secs_f64(),
                 };

@@ -53,6 +53,8 @@ def watched(server):
             viewer.exactly(HEAD.unpack(viewer.exactly(HEAD.size))[0])
         during = scrape(server)
         need(during['depthcast_client_connections{proto="python"}'] == 1, "the viewer is not counted")
+        need(during["process_open_fds"] == before["process_open_fds"] + 1, "its socket is not counted")
+        need(during["process_open_fds"] < during["process_max_fds"], "more files are open than may be")
     get(server.port, "/snapshot")
     until("the viewer's end", lambda: scrape(server)['depthcast_client_connections{proto="python"}'] == 0)
     with server.connect() as sock:
