@@ -153,7 +153,7 @@ impl Renderer {
                 let text = self.metadata(slot, true);
                 let Slot { infrared, infrared_png, .. } = slot;
                 let infrared = infrared.bytes().expect(INFRARED_NEEDED);
-                infrared_png.make(|out| self.encoder.indexed(infrared, &GREY, &text, out));
+                infrared_png.make(|out| self.encoder.grey(infrared, &text, out));
             }
             Form::InfraredJpeg => {
                 let text = self.metadata(slot, true);

@@ -1,4 +1,4 @@
-//! PNG in two kinds: an index image under a palette, and 16-bit grey depth.
+//! PNG in three kinds: an index image under a palette, 8-bit grey infrared, and 16-bit grey depth.
 //!
 //! The `png` crate frames (signature, IHDR, PLTE, tEXt, IEND; measured to allocate nothing in the calls used here),
 //! `encode/deflate.rs` compresses straight into the file's only IDAT. The filter is "Up" throughout: rows are like the rows
@@ -62,19 +62,37 @@ impl Encoder {
     /// # Panics
     /// If a slice has another size than stated, which is a bug of the caller.
     pub fn indexed(&mut self, index: &[u8], palette: &[u8], comment: &str, out: &mut [u8]) -> usize {
-        assert_eq!(index.len(), self.width * self.height, "an index image has one byte per pixel");
+        let row = self.filter(index);
+        self.frame(png::ColorType::Indexed, png::BitDepth::Eight, Some(palette), row, comment, out)
+    }
+
+    /// Encodes brightness as an 8-bit grey PNG and returns its length.
+    ///
+    /// * `grey`: one byte per pixel, row-major.
+    /// * `comment`, `out`: as above.
+    ///
+    /// # Panics
+    /// If a slice has another size than stated, which is a bug of the caller.
+    pub fn grey(&mut self, grey: &[u8], comment: &str, out: &mut [u8]) -> usize {
+        let row = self.filter(grey);
+        self.frame(png::ColorType::Grayscale, png::BitDepth::Eight, None, row, comment, out)
+    }
+
+    /// Filters rows of one byte per pixel, and returns the length of a filtered one.
+    fn filter(&mut self, pixels: &[u8]) -> usize {
+        assert_eq!(pixels.len(), self.width * self.height, "the image has one byte per pixel");
         let row = self.width + 1;
         let filtered = &mut self.filtered[..row * self.height];
         let (first, rest) = filtered.split_at_mut(row);
         // There is no row above the first: nothing is subtracted.
         first[0] = FILTER_UP;
-        first[1..].copy_from_slice(&index[..self.width]);
-        let above = index.chunks_exact(self.width);
-        let pixels = index[self.width..].chunks_exact(self.width);
+        first[1..].copy_from_slice(&pixels[..self.width]);
+        let above = pixels.chunks_exact(self.width);
+        let pixels = pixels[self.width..].chunks_exact(self.width);
         for (out, (pixels, above)) in rest.chunks_exact_mut(row).zip(pixels.zip(above)) {
             up(out, pixels, above);
         }
-        self.frame(png::ColorType::Indexed, png::BitDepth::Eight, Some(palette), row, comment, out)
+        row
     }
 
     /// Encodes millimetres as a 16-bit grey PNG and returns its length.
@@ -259,6 +277,17 @@ mod tests {
         assert_eq!(pixels, index);
         assert_eq!(palette.expect("PLTE"), JET);
         assert_eq!(&out[len - 12..len], b"\0\0\0\0IEND\xae\x42\x60\x82");
+    }
+
+    #[test]
+    fn grey_keeps_pixels_and_has_no_palette() {
+        let (w, h) = (37, 19);
+        let grey = noise(w * h, 3);
+        let mut out = vec![0; indexed_bound(w, h)];
+        let len = Encoder::new(w, h).grey(&grey, "", &mut out);
+        let (info, pixels, palette) = decode(&out[..len]);
+        assert_eq!((info.color_type, info.bit_depth), (png::ColorType::Grayscale, png::BitDepth::Eight));
+        assert_eq!((pixels, palette), (grey, None));
     }
 
     #[test]
