@@ -2,6 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::limits::{CAMERA_TEXT_MAX, CONFIG_FILE_MAX, UNIX_PATH_MAX};
+use crate::source::{PIXELS, WIDTH};
 
 fn config(line: &str) -> Result<Config, String> {
     let cli = Cli::try_parse_from(line.split_whitespace()).map_err(|e| e.to_string())?;
@@ -522,6 +523,19 @@ fn the_example_documents_every_key_with_its_default() {
     }
     found.sort();
     assert_eq!(found, keys());
+}
+
+#[test]
+fn the_mask_of_the_example_hides_as_many_columns_as_it_says() {
+    let text = include_str!("../../deploy/config.toml");
+    let example = text.lines().find_map(|line| line.strip_prefix("#     masks = ")).expect("an example");
+    let config = with_file(RUN, &format!("masks = {example}")).expect("good");
+    let mut depth = vec![1000; PIXELS];
+    view::View::new(&config.view).apply(&mut depth);
+    assert!(text.contains("the left 100 columns"), "another example");
+    for (at, mm) in depth.iter().enumerate() {
+        assert_eq!(*mm == 0, at % WIDTH < 100, "column {}", at % WIDTH);
+    }
 }
 
 fn again(config: &Config) -> Config {
