@@ -1,5 +1,6 @@
 """/metrics: clean for promtool, true to what was done, and scraped by a real Prometheus."""
 
+import contextlib
 import json
 import re
 import socket
@@ -53,8 +54,13 @@ def watched(server):
             viewer.exactly(HEAD.unpack(viewer.exactly(HEAD.size))[0])
         during = scrape(server)
         need(during['depthcast_client_connections{proto="python"}'] == 1, "the viewer is not counted")
-        need(during["process_open_fds"] == before["process_open_fds"] + 1, "its socket is not counted")
-        need(during["process_open_fds"] < during["process_max_fds"], "more files are open than may be")
+    files = during["process_open_fds"]
+    need(5 <= files < during["process_max_fds"], f"{files} files are open")
+    with contextlib.ExitStack() as silent:
+        for _ in range(10):
+            silent.enter_context(server.connect())
+        # Connections of scrapes before may still have been closing.
+        until("open files", lambda: files + 8 <= scrape(server)["process_open_fds"] <= files + 11)
     get(server.port, "/snapshot")
     until("the viewer's end", lambda: scrape(server)['depthcast_client_connections{proto="python"}'] == 0)
     with server.connect() as sock:
