@@ -5,8 +5,7 @@
 //! - Of an isochronous URB only the bytes received are copied, each packet's at its place; the kernel copies the whole
 //!   buffer, zeros between.
 //! - An interface that is used without being claimed is claimed, as the kernel does (it also writes a line in its log).
-//! - Closing never waits. The kernel's waits up to 5 s for a wedged sensor to put an interface back to its first setting.
-//! - `DISCARDURB` returns before the transfer is back, which the kernel's waits for; either way it has to be reaped.
+//! - Closing does not wait for a wedged sensor. The kernel gives it 5 s to put an interface back to its first setting.
 
 use std::collections::VecDeque;
 use std::os::fd::{OwnedFd, RawFd};
@@ -63,6 +62,7 @@ pub(crate) struct Bus {
     drivers: Vec<Option<Driver>>,
     alternates: Vec<u8>,
     nodes: Vec<Node>,
+    slow_host: Duration,
     /// 0 is no limit.
     memory_limit: usize,
     memory_used: usize,
@@ -128,6 +128,7 @@ impl Bus {
             drivers: vec![None; count],
             alternates: vec![0; count],
             nodes: Vec::new(),
+            slow_host: own.slow_host,
             memory_limit: own.memory_mb << 20,
             memory_used: 0,
             next_id: 0,
@@ -147,6 +148,7 @@ impl Bus {
         let other_owner = self.obstacles.owner != own.obstacles.owner;
         self.obstacles = own.obstacles;
         self.sensor.autosuspend = own.autosuspend;
+        self.slow_host = own.slow_host;
         self.memory_limit = own.memory_mb << 20;
         if let Some(tree) = &self.tree {
             report(tree.limit_memory(own.memory_mb));
@@ -159,6 +161,11 @@ impl Bus {
         }
         self.controller.set_faults(faults, now);
         self.advance(now);
+    }
+
+    /// What the host controller takes to give a request back, or to set up an endpoint.
+    pub(crate) fn slow_host(&self) -> Duration {
+        self.slow_host
     }
 
     /// Whether this process keeps the tree.

@@ -30,6 +30,7 @@
 //! | `owned`, `owned=DRIVER` | interfaces 0 and 1 are bound to a driver (`usbfs`, that is another program): claiming fails with `EBUSY` |
 //! | `usbfs-memory=N` | the module parameter `usbfs_memory_mb` (16; 0 is no limit): submitting beyond it fails with `ENOMEM` |
 //! | `autosuspend` | `power/control` is `auto` |
+//! | `slow-host=MS` | a host controller that takes so long whenever the kernel waits for it, as one that dies: `DISCARDURB`, `SETINTERFACE`, `CLEAR_HALT` and closing, with the device locked against other threads |
 //!
 //! The model's word `usb2` puts the sensor on bus 1.
 //!

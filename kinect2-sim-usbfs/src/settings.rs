@@ -6,6 +6,7 @@ use std::fmt;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use kinect2_sim::faults::{Faults, FaultsError};
 use nix::errno::Errno;
@@ -37,6 +38,8 @@ pub(crate) struct OwnFaults {
     pub(crate) obstacles: Obstacles,
     pub(crate) memory_mb: usize,
     pub(crate) autosuspend: bool,
+    /// What the host controller takes to do as it is told.
+    pub(crate) slow_host: Duration,
 }
 
 /// What is wrong with it.
@@ -121,7 +124,12 @@ pub(crate) fn parse_faults(words: &str) -> Result<(OwnFaults, Faults), String> {
 impl OwnFaults {
     /// Takes the words of this face out of a list; the rest is the model's.
     fn parse(words: &str) -> Result<(Self, String), String> {
-        let mut own = OwnFaults { obstacles: Obstacles::default(), memory_mb: MEMORY_MB, autosuspend: false };
+        let mut own = OwnFaults {
+            obstacles: Obstacles::default(),
+            memory_mb: MEMORY_MB,
+            autosuspend: false,
+            slow_host: Duration::ZERO,
+        };
         let mut rest = Vec::new();
         for word in words.split_whitespace() {
             match word.split_once('=').map_or((word, None), |(name, value)| (name, Some(value))) {
@@ -132,6 +140,11 @@ impl OwnFaults {
                         number.parse().map_err(|_| format!("`{word}` needs a number of megabytes"))?;
                 }
                 ("autosuspend", None) => own.autosuspend = true,
+                ("slow-host", Some(number)) => {
+                    let ms =
+                        number.parse().map_err(|_| format!("`{word}` needs a number of milliseconds"))?;
+                    own.slow_host = Duration::from_millis(ms);
+                }
                 _ => rest.push(word),
             }
         }
@@ -167,10 +180,13 @@ mod tests {
     #[test]
     fn words_of_this_face_are_taken_and_the_rest_is_left() {
         let (own, rest) =
-            OwnFaults::parse("seed=7 owned=snd usbfs-memory=4 unplug@5+3 usb2 no-permission").unwrap();
+            OwnFaults::parse("seed=7 owned=snd usbfs-memory=4 unplug@5+3 slow-host=70 usb2 no-permission")
+                .unwrap();
         assert_eq!(rest, "seed=7 unplug@5+3 usb2");
         assert_eq!(own.obstacles, Obstacles { no_permission: true, owner: Some("snd".into()) });
         assert_eq!((own.memory_mb, own.autosuspend), (4, false));
+        assert_eq!(own.slow_host, Duration::from_millis(70));
+        assert!(OwnFaults::parse("slow-host=long").is_err());
         assert!(OwnFaults::parse("usbfs-memory=much").is_err());
     }
 }

@@ -38,6 +38,8 @@ static SIMULATOR: OnceLock<Simulator> = OnceLock::new();
 #[derive(Debug)]
 struct Simulator {
     state: Mutex<State>,
+    /// The kernel's lock of a device, held during each call but while waiting for a transfer. Taken before `state`.
+    device: Mutex<()>,
     /// Something is due earlier than the thread sleeps.
     earlier: Condvar,
     /// Something has completed.
@@ -95,6 +97,8 @@ pub(crate) fn open(path: &CStr, flags: i32) -> Option<Result<OwnedFd, Errno>> {
 /// The program closes a node.
 pub(crate) fn close(fd: RawFd) {
     let Some(simulator) = SIMULATOR.get() else { return };
+    let _device = simulator.lock_device();
+    simulator.wait_for_host(simulator.lock());
     let now = simulator.now();
     let mut state = simulator.lock();
     state.bus.close(fd, now);
@@ -115,8 +119,13 @@ pub(crate) fn ioctl(fd: RawFd, code: u32, argument: usize, memory: &Memory) -> O
 
 impl Simulator {
     fn answer(&self, fd: RawFd, request: Request, argument: usize, memory: &Memory) -> Result<i32, Errno> {
+        let device = self.lock_device();
         let mut state = self.lock();
         state.bus.may(fd)?;
+        if matches!(request, Request::Reap | Request::Control | Request::Bulk) {
+            // These wait, for a transfer, with the device unlocked.
+            drop(device);
+        }
         match request {
             Request::ReapNow => {
                 let reaped = state.bus.reap(fd);
@@ -136,11 +145,16 @@ impl Simulator {
         match request {
             Request::Reap | Request::ReapNow => {}
             Request::Submit => state.bus.submit(fd, argument, memory, now)?,
-            Request::Discard => state.bus.discard(fd, argument, now)?,
+            Request::Discard => {
+                state.bus.discard(fd, argument, now)?;
+                self.wake(&mut state);
+                state = self.wait_for_host(state);
+            }
             Request::Claim => state.bus.claim(fd, memory.read(argument)?)?,
             Request::Release => state.bus.release(fd, memory.read(argument)?, now)?,
             Request::SetInterface => {
                 let answer = state.bus.set_interface(fd, &memory.read(argument)?, now);
+                state = self.wait_for_host(state);
                 state = self.wait_for_nobody(state, fd, answer)?;
             }
             Request::SetConfiguration => {
@@ -149,6 +163,7 @@ impl Simulator {
             }
             Request::ClearHalt => {
                 let answer = state.bus.clear_halt(fd, memory.read(argument)?, now);
+                state = self.wait_for_host(state);
                 state = self.wait_for_nobody(state, fd, answer)?;
             }
             Request::ResetEndpoint => state.bus.reset_endpoint(fd, memory.read(argument)?)?,
@@ -183,6 +198,17 @@ impl Simulator {
         }
         self.wake(&mut state);
         Ok(0)
+    }
+
+    /// Waits as long as a slow host controller takes, without keeping the simulator.
+    fn wait_for_host<'a>(&'a self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        let time = state.bus.slow_host();
+        if time.is_zero() {
+            return state;
+        }
+        drop(state);
+        std::thread::sleep(time);
+        self.lock()
     }
 
     /// After a request of the kernel's own: one that a wedged sensor does not answer ends when the kernel's patience does.
@@ -397,6 +423,10 @@ impl Simulator {
         self.started.elapsed()
     }
 
+    fn lock_device(&self) -> MutexGuard<'_, ()> {
+        self.device.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -419,6 +449,7 @@ fn begin(settings: Settings) -> Result<(), settings::Problem> {
     let faults = bus.keeps_tree().then(|| root.join("faults"));
     let simulator = Simulator {
         state: Mutex::new(State { bus, asleep_until: None }),
+        device: Mutex::new(()),
         earlier: Condvar::new(),
         completed: Condvar::new(),
         started: Instant::now(),

@@ -104,6 +104,11 @@ fn a_discarded_request_comes_back() {
 }
 
 #[test]
+fn a_slow_host_controller_keeps_the_device_locked() {
+    below("slow_host", "slow-host=300", &[]);
+}
+
+#[test]
 fn a_reset_takes_the_interfaces_away() {
     below("resetting", "", &[]);
 }
@@ -480,6 +485,29 @@ mod program {
         // Giving the interface back ends what is pending on it.
         node.device().release(0).unwrap();
         assert_eq!(reap(&mut node).unwrap().status(), Err(Errno::ENOENT));
+    }
+
+    #[test]
+    #[ignore = "below the library"]
+    fn slow_host() {
+        let device = device();
+        device.claim(0).unwrap();
+        let mut node = Node::new(device, 4);
+        let ticket = node.submit(Urb::bulk(REPLY_IN, 512)).unwrap();
+        assert!(node.reap().unwrap().is_none(), "nobody is in the way");
+        let (device, started) = (node.device().clone(), Instant::now());
+        let (tell, told) = std::sync::mpsc::channel();
+        let other = std::thread::spawn(move || {
+            tell.send(()).unwrap();
+            device.discard(ticket);
+            started.elapsed()
+        });
+        told.recv().unwrap();
+        // Until it is within the call: then there is something to be reaped, and that takes as long as the call.
+        let urb = reap(&mut node).unwrap();
+        assert_eq!(urb.status(), Err(Errno::ENOENT));
+        assert!(started.elapsed() >= Duration::from_millis(300), "{:?}", started.elapsed());
+        assert!(other.join().unwrap() >= Duration::from_millis(300));
     }
 
     #[test]

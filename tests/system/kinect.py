@@ -63,6 +63,7 @@ class Sensor(Server):
 
     def __init__(self, name, faults="", *arguments):
         env, roots = simulator(name, faults)
+        self.root = pathlib.Path(env["KINECT2_SIM_ROOT"])
         super().__init__(f"kinect-{name}", "run", *RANGE, *roots, *arguments, env=env)
 
     def get(self, path):
@@ -81,6 +82,15 @@ class Sensor(Server):
     def sensor(self):
         """What /state says of the sensor."""
         return self.state()["sensor"]
+
+    def give(self, faults):
+        """These faults and no others, from now on."""
+        (self.root / "faults.new").write_text(faults)
+        (self.root / "faults.new").rename(self.root / "faults")
+        end = time.monotonic() + PATIENCE
+        while (self.root / "faults").exists():
+            need(time.monotonic() < end, f"nobody takes {faults}: {self.log()[-500:]}")
+            time.sleep(0.02)
 
     def until(self, what, done):
         """Polls the state until `done` holds of it; returns that state, and every sensor state word seen."""
@@ -440,6 +450,27 @@ def check_slow(known):
             need(stream.error is None, f"{stream.error}")
 
 
+def check_slow_host(known):
+    with step("slow-host=3000ms: a host controller that dies keeps nobody waiting but the sensor"):
+        with Sensor("slow-host") as server, Stream(server, known) as stream, Python(server, known) as python:
+            seq = server.until_streaming()[0]["depth"]["seq"]
+            server.give("wedge slow-host=3000")
+            longest, end = 0.0, time.monotonic() + 12
+            words = set()
+            while time.monotonic() < end:
+                begin = time.monotonic()
+                words.add(server.sensor()["state"])
+                longest = max(longest, time.monotonic() - begin)
+                time.sleep(0.02)
+            # Its calls take 3 s each, and it never learns that they are in vain.
+            need(longest < 2.5, f"the loop stood still for {longest:.1f} s")
+            need("silent" in words, f"{words}")
+            server.give("")
+            server.until_streaming(seq + 10)
+            need(stream.error is None and python.error is None, f"{stream.error}, {python.error}")
+            print(f"  the longest answer took {1000 * longest:.0f} ms; {', '.join(sorted(words))}")
+
+
 def check_reload(known):
     with step("HUP: depths are clipped at once, the queue needs a restart, and the sensor is not touched"):
         config = OUT / "kinect.toml"
@@ -519,6 +550,7 @@ def proofs(known):
         "infrared": lambda: check_infrared(known),
         "loss": lambda: check_loss(known),
         "slow": lambda: check_slow(known),
+        "slow-host": lambda: check_slow_host(known),
         "never-ready": lambda: refusal(known, "never-ready", "never-ready", "not_ready", "does not get ready"),
         "stuck": lambda: refusal(known, "stuck", "stuck", "stuck", "status 0x0400"),
         "no-permission": lambda: refusal(known, "no-permission", "no-permission", "no_permission", "no permission"),
