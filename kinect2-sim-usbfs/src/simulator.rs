@@ -98,9 +98,8 @@ pub(crate) fn open(path: &CStr, flags: i32) -> Option<Result<OwnedFd, Errno>> {
 pub(crate) fn close(fd: RawFd) {
     let Some(simulator) = SIMULATOR.get() else { return };
     let _device = simulator.lock_device();
-    simulator.wait_for_host(simulator.lock());
+    let mut state = simulator.wait_for_host(simulator.lock());
     let now = simulator.now();
-    let mut state = simulator.lock();
     state.bus.close(fd, now);
     simulator.wake(&mut state);
 }
