@@ -25,6 +25,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -39,7 +40,15 @@ pub const CAN_REAP_AFTER_DISCONNECT: u32 = 0x10;
 
 /// An open device: the calls that may block, some for a second. Closed with its last clone.
 #[derive(Clone, Debug)]
-pub struct Device(Arc<Backend>);
+pub struct Device(Arc<Opened>);
+
+/// A node of usbfs while it is open.
+#[derive(Debug)]
+struct Opened {
+    backend: Backend,
+    /// Whether there was a [`Node`] of it.
+    had_node: AtomicBool,
+}
 
 impl Device {
     /// Opens a node for reading and writing. The kernel wakes a suspended device for it.
@@ -59,7 +68,11 @@ impl Device {
             .custom_flags(flags)
             .open(path)
             .map_err(|error: io::Error| error.raw_os_error().map_or(Errno::EINVAL, Errno::from_raw))?;
-        Ok(Device(Arc::new(Backend::Usbfs(file))))
+        Ok(Device::of(Backend::Usbfs(file)))
+    }
+
+    fn of(backend: Backend) -> Self {
+        Device(Arc::new(Opened { backend, had_node: AtomicBool::new(false) }))
     }
 
     /// What this kernel's usbfs can do, as bits.
@@ -69,7 +82,9 @@ impl Device {
     pub fn capabilities(&self) -> Result<u32, Errno> {
         let mut bits = 0;
         // SAFETY: the kernel writes one u32 through the pointer during the call, and `bits` lives beyond it.
-        self.0.call("get_capabilities", |fd| unsafe { ioctl::get_capabilities(fd, &raw mut bits) })?;
+        self.0
+            .backend
+            .call("get_capabilities", |fd| unsafe { ioctl::get_capabilities(fd, &raw mut bits) })?;
         Ok(bits)
     }
 
@@ -79,7 +94,7 @@ impl Device {
     /// `ENOTTY` before Linux 4.13 and if this is no node of usbfs.
     pub fn speed(&self) -> Result<c_int, Errno> {
         // SAFETY: the call has no argument; its result is the speed.
-        self.0.call("get_speed", |fd| unsafe { ioctl::get_speed(fd) })
+        self.0.backend.call("get_speed", |fd| unsafe { ioctl::get_speed(fd) })
     }
 
     /// Who holds an interface; `usbfs` is this or another program.
@@ -89,7 +104,7 @@ impl Device {
     pub fn driver(&self, interface: u8) -> Result<Option<String>, Errno> {
         let mut question = GetDriver { interface: c_uint::from(interface), driver: [0; MAX_DRIVER_NAME + 1] };
         // SAFETY: the kernel reads and writes one `GetDriver` during the call, and `question` lives beyond it.
-        match self.0.call("get_driver", |fd| unsafe { ioctl::get_driver(fd, &raw mut question) }) {
+        match self.0.backend.call("get_driver", |fd| unsafe { ioctl::get_driver(fd, &raw mut question) }) {
             Ok(_) => {}
             Err(Errno::ENODATA) => return Ok(None),
             Err(error) => return Err(error),
@@ -106,6 +121,7 @@ impl Device {
         let interface = c_uint::from(interface);
         // SAFETY: the kernel reads one unsigned int through the pointer during the call; it lives beyond it.
         self.0
+            .backend
             .call("claim_interface", |fd| unsafe { ioctl::claim_interface(fd, &raw const interface) })
             .map(drop)
     }
@@ -118,6 +134,7 @@ impl Device {
         let interface = c_uint::from(interface);
         // SAFETY: as in `claim`.
         self.0
+            .backend
             .call("release_interface", |fd| unsafe { ioctl::release_interface(fd, &raw const interface) })
             .map(drop)
     }
@@ -125,7 +142,7 @@ impl Device {
     /// Ends a request that is pending, if it is not complete; it has to be reaped all the same. Returns when the host
     /// controller has given it back, for which the kernel waits without a limit.
     pub fn discard(&self, ticket: Ticket) {
-        self.0.discard(ticket);
+        self.0.backend.discard(ticket);
     }
 
     /// Selects an alternate setting of an interface that is ours; what is pending on its endpoints is discarded.
@@ -135,7 +152,10 @@ impl Device {
     pub fn set_interface(&self, interface: u8, alternate: u8) -> Result<(), Errno> {
         let wish = SetInterface { interface: interface.into(), alternate: alternate.into() };
         // SAFETY: the kernel reads one `SetInterface` during the call, and `wish` lives beyond it.
-        self.0.call("set_interface", |fd| unsafe { ioctl::set_interface(fd, &raw const wish) }).map(drop)
+        self.0
+            .backend
+            .call("set_interface", |fd| unsafe { ioctl::set_interface(fd, &raw const wish) })
+            .map(drop)
     }
 
     /// Selects a configuration; needed only for a device that has none.
@@ -146,6 +166,7 @@ impl Device {
         let configuration = c_uint::from(configuration);
         // SAFETY: as in `claim`.
         self.0
+            .backend
             .call("set_configuration", |fd| unsafe { ioctl::set_configuration(fd, &raw const configuration) })
             .map(drop)
     }
@@ -156,7 +177,7 @@ impl Device {
     /// `ENODEV` or `ENOENT` if the device came back as another: it has to be found and opened again.
     pub fn reset(&self) -> Result<(), Errno> {
         // SAFETY: the call has no argument.
-        self.0.call("reset", |fd| unsafe { ioctl::reset(fd) }).map(drop)
+        self.0.backend.call("reset", |fd| unsafe { ioctl::reset(fd) }).map(drop)
     }
 
     /// Lifts the halt of an endpoint of an interface that is ours.
@@ -166,13 +187,16 @@ impl Device {
     pub fn clear_halt(&self, endpoint: u8) -> Result<(), Errno> {
         let endpoint = c_uint::from(endpoint);
         // SAFETY: as in `claim`.
-        self.0.call("clear_halt", |fd| unsafe { ioctl::clear_halt(fd, &raw const endpoint) }).map(drop)
+        self.0
+            .backend
+            .call("clear_halt", |fd| unsafe { ioctl::clear_halt(fd, &raw const endpoint) })
+            .map(drop)
     }
 }
 
 impl AsFd for Device {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.file().as_fd()
+        self.0.backend.file().as_fd()
     }
 }
 
@@ -336,7 +360,7 @@ impl Drop for Urb {
     fn drop(&mut self) {
         // SAFETY: both come from `Box::leak` in `new` and are freed only here. The kernel does not write to them
         // afterwards: it copies to a program's memory only while REAPURB runs, and a request comes to be dropped
-        // after it was reaped, or with its node, when nobody is left to call that.
+        // after it was reaped, or with its node, the only one that its file ever has, so nobody can reap again.
         unsafe {
             drop(Box::from_raw(self.block.as_ptr()));
             drop(Box::from_raw(self.buffer.as_ptr()));
@@ -376,7 +400,7 @@ pub struct Refused {
 /// The descriptor is *writable* in epoll when a request can be reaped.
 #[derive(Debug)]
 pub struct Node {
-    // Dropped in this order: closed first, then what was pending is freed.
+    // Closed first, unless a job still holds a clone; either way nobody reaps what is freed after it.
     device: Device,
     /// In the order of submission, which is nearly always that of completion.
     pending: VecDeque<Urb>,
@@ -384,8 +408,13 @@ pub struct Node {
 
 impl Node {
     /// A node for `room` requests at a time without allocating; more are possible.
+    ///
+    /// # Panics
+    /// If this device or a clone of it had a node already: that one's requests may be freed, and the kernel would write
+    /// to them when this one reaps. Open the device anew.
     #[must_use]
     pub fn new(device: Device, room: usize) -> Self {
+        assert!(!device.0.had_node.swap(true, Ordering::Relaxed), "an open device has one node in its life");
         Node { device, pending: VecDeque::with_capacity(room) }
     }
 
@@ -400,7 +429,7 @@ impl Node {
     /// # Errors
     /// The request, if the kernel did not take it.
     pub fn submit(&mut self, mut urb: Urb) -> Result<Ticket, Refused> {
-        match self.device.0.submit(&mut urb) {
+        match self.device.0.backend.submit(&mut urb) {
             Ok(()) => {
                 let ticket = Ticket(urb.block.addr().get());
                 self.pending.push_back(urb);
@@ -416,7 +445,7 @@ impl Node {
     /// `ENODEV` if the device is gone and all that can be reaped was; `EFAULT` if the kernel names a request that is
     /// none of this node's.
     pub fn reap(&mut self) -> Result<Option<Urb>, Errno> {
-        let block = match self.device.0.reap() {
+        let block = match self.device.0.backend.reap() {
             Ok(block) => block,
             Err(Errno::EAGAIN) => return Ok(None),
             Err(errno) => return Err(errno),
@@ -425,7 +454,7 @@ impl Node {
         let place =
             self.pending.iter().position(|urb| ptr::eq(urb.block.as_ptr(), block)).ok_or(Errno::EFAULT)?;
         #[cfg(test)]
-        self.device.0.deliver(&mut self.pending[place]);
+        self.device.0.backend.deliver(&mut self.pending[place]);
         Ok(self.pending.remove(place))
     }
 

@@ -86,7 +86,7 @@ impl Kernel {
     }
 
     pub(crate) fn open(self: &Arc<Self>) -> Device {
-        Device(Arc::new(Backend::Fake(Arc::clone(self))))
+        Device::of(Backend::Fake(Arc::clone(self)))
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {

@@ -197,3 +197,15 @@ fn closing_gives_back_what_was_pending() {
     node.submit(Urb::bulk(REPLY_IN, 16)).expect("taken");
     assert_eq!(node.close().map(|urb| urb.endpoint()).collect::<Vec<_>>(), [REPLY_IN]);
 }
+
+/// Requests of the first are freed with it; the kernel would write to them while the second reaps.
+#[test]
+#[should_panic(expected = "one node in its life")]
+fn an_open_device_has_one_node_in_its_life() {
+    let kernel = fake::Kernel::new();
+    let device = kernel.open();
+    let mut first = Node::new(device.clone(), 1);
+    first.submit(Urb::bulk(REPLY_IN, 16)).expect("taken");
+    drop(first);
+    let _ = Node::new(device, 1);
+}
