@@ -102,7 +102,7 @@ impl Model {
 
     /// Makes the raw frame of a depth image.
     ///
-    /// * `depth`: mm along the optical axis, row-major 424 x 512, row 0 at the top, not mirrored against the tables. Anything
+    /// * `depth`: mm along the optical axis, row-major 424 x 512, row 0 at the top, as in the tables. Anything
     ///   but a number above 0 and up to [`UNAMBIGUOUS_MM`] is a pixel without light.
     /// * `reflectance`: the same shape, factor on the amplitude, for what a texture looks like in infrared; 1 without it.
     /// * `raw`: [`FRAME_BYTES`], overwritten whole: ten sub-images, the last of them only noise.

@@ -86,15 +86,8 @@ fn compare(ours: &[f32], theirs: &[f32]) -> (f32, usize) {
     (largest, flips)
 }
 
-const FILTERS: Settings = Settings {
-    min_mm: 500,
-    max_mm: 4500,
-    bilateral: true,
-    edge: true,
-    offset_mm: 0,
-    mirror: false,
-    infrared: true,
-};
+const FILTERS: Settings =
+    Settings { min_mm: 500, max_mm: 4500, bilateral: true, edge: true, offset_mm: 0, infrared: true };
 const NO_FILTERS: Settings = Settings { bilateral: false, edge: false, ..FILTERS };
 
 #[test]

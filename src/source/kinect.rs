@@ -77,7 +77,7 @@ impl Settings {
     /// The part that the decoder heeds. No infrared: that costs time and is asked for when somebody wants it.
     pub fn decode(&self) -> depth::Settings {
         let Settings { min_mm, max_mm, bilateral, edge, offset_mm, .. } = *self;
-        depth::Settings { min_mm, max_mm, bilateral, edge, offset_mm, mirror: false, infrared: false }
+        depth::Settings { min_mm, max_mm, bilateral, edge, offset_mm, infrared: false }
     }
 
     /// What the driver is told.

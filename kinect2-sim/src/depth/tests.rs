@@ -23,7 +23,6 @@ const UNFILTERED: Settings = Settings {
     bilateral: false,
     edge: false,
     offset_mm: 0,
-    mirror: false,
     infrared: true,
 };
 

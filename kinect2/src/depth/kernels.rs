@@ -132,15 +132,7 @@ pub(super) fn vectors<S: Simd>(
 
 /// A finished row as integers in image order: values from `least` to `most` plus `add`, truncated, others 0.
 #[inline(always)]
-pub(super) fn emit<S: Simd>(
-    s: S,
-    row: &Row<f32>,
-    least: f32,
-    most: f32,
-    add: f32,
-    mirror: bool,
-    out: &mut [u16],
-) {
+pub(super) fn emit<S: Simd>(s: S, row: &Row<f32>, least: f32, most: f32, add: f32, out: &mut [u16]) {
     let (least, most, add, zero) = (s.splat(least), s.splat(most), s.splat(add), s.splat(0.0));
     let mut planes = Row::filled(0_u16);
     each_plane!(J, {
@@ -153,14 +145,7 @@ pub(super) fn emit<S: Simd>(
         }
     });
     let [p0, p1, p2, p3] = [planes.plane(0), planes.plane(1), planes.plane(2), planes.plane(3)];
-    let quads = out.chunks_exact_mut(4);
-    if mirror {
-        for (i, quad) in quads.rev().take(PLANE).enumerate() {
-            quad.copy_from_slice(&[p3[i], p2[i], p1[i], p0[i]]);
-        }
-    } else {
-        for (i, quad) in quads.take(PLANE).enumerate() {
-            quad.copy_from_slice(&[p0[i], p1[i], p2[i], p3[i]]);
-        }
+    for (i, quad) in out.chunks_exact_mut(4).take(PLANE).enumerate() {
+        quad.copy_from_slice(&[p0[i], p1[i], p2[i], p3[i]]);
     }
 }

@@ -98,23 +98,13 @@ pub struct Settings {
     pub edge: bool,
     /// Subtracted from every depth in the `u16` output (0). Against the Microsoft SDK these depths read 17 to 25 mm long.
     pub offset_mm: i16,
-    /// Turn the outputs left to right (false); the principal point is then at 512 - cx.
-    pub mirror: bool,
     /// Make the infrared image as well (true); costs about a twenty-fifth.
     pub infrared: bool,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Settings {
-            min_mm: 500,
-            max_mm: 4500,
-            bilateral: true,
-            edge: true,
-            offset_mm: 0,
-            mirror: false,
-            infrared: true,
-        }
+        Settings { min_mm: 500, max_mm: 4500, bilateral: true, edge: true, offset_mm: 0, infrared: true }
     }
 }
 
@@ -307,9 +297,9 @@ impl Decoder {
             Engine::Scalar(frame) => {
                 frame.finish(&self.settings);
                 let settings = &self.settings;
-                copy_rows(frame.depth(), depth, settings.mirror, |mm| settings.round(mm));
+                copy(frame.depth(), depth, |mm| settings.round(mm));
                 if let Some(infrared) = infrared {
-                    copy_rows(frame.infrared(), infrared, settings.mirror, |value| (value + 0.5) as u16);
+                    copy(frame.infrared(), infrared, |value| (value + 0.5) as u16);
                 }
             }
             Engine::Vector(pipeline, instructions) => {
@@ -322,7 +312,7 @@ impl Decoder {
     /// Hands out the frame as the arithmetic left it: fractions of millimetres, no offset, and with the edge filter off
     /// no range. For comparisons and calibration.
     ///
-    /// Shapes, mirroring and errors are those of [`Decoder::finish`]; values are finite and not negative, 0 means
+    /// Shapes and errors are those of [`Decoder::finish`]; values are finite and not negative, 0 means
     /// no depth; infrared lies in 0..=65 535.
     ///
     /// # Errors
@@ -332,12 +322,12 @@ impl Decoder {
         match &mut self.engine {
             Engine::Scalar(frame) => {
                 frame.finish(&self.settings);
-                copy_rows(frame.depth(), depth, self.settings.mirror, |mm| mm);
+                copy(frame.depth(), depth, |mm| mm);
                 if let Some(infrared) = infrared {
-                    copy_rows(frame.infrared(), infrared, self.settings.mirror, |value| value);
+                    copy(frame.infrared(), infrared, |value| value);
                 }
             }
-            Engine::Vector(pipeline, _) => pipeline.finish_f32(self.settings.mirror, depth, infrared),
+            Engine::Vector(pipeline, _) => pipeline.finish_f32(depth, infrared),
         }
         Ok(())
     }
@@ -469,15 +459,10 @@ impl Instructions {
     }
 }
 
-/// Copies an image row by row through `convert`, left to right or right to left.
-fn copy_rows<T>(from: &[f32], to: &mut [T], mirror: bool, convert: impl Fn(f32) -> T) {
-    for (from, to) in from.chunks_exact(WIDTH).zip(to.chunks_exact_mut(WIDTH)) {
-        for (from, to) in from.iter().zip(to.iter_mut()) {
-            *to = convert(*from);
-        }
-        if mirror {
-            to.reverse();
-        }
+/// Copies an image through `convert`.
+fn copy<T>(from: &[f32], to: &mut [T], convert: impl Fn(f32) -> T) {
+    for (from, to) in from.iter().zip(to) {
+        *to = convert(*from);
     }
 }
 

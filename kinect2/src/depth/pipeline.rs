@@ -76,11 +76,11 @@ impl Pipeline {
     }
 
     /// The outputs in image order, unrounded.
-    pub(super) fn finish_f32(&self, mirror: bool, depth: &mut [f32], infrared: Option<&mut [f32]>) {
+    pub(super) fn finish_f32(&self, depth: &mut [f32], infrared: Option<&mut [f32]>) {
         let copy = |from: &[Row<f32>], to: &mut [f32]| {
             for (from, to) in from.iter().zip(to.chunks_exact_mut(WIDTH)) {
                 for (column, to) in to.iter_mut().enumerate() {
-                    *to = from.get(if mirror { WIDTH - 1 - column } else { column });
+                    *to = from.get(column);
                 }
             }
         };
@@ -246,11 +246,11 @@ pub(super) fn finish<S: Simd>(
     let (least, most) = (f32::from(settings.min_mm), f32::from(settings.max_mm));
     let add = 0.5 - f32::from(settings.offset_mm);
     for (row, out) in p.depth.iter().zip(depth.chunks_exact_mut(WIDTH)) {
-        kernels::emit(s, row, least, most, add, settings.mirror, out);
+        kernels::emit(s, row, least, most, add, out);
     }
     for (row, out) in
         p.infrared.iter().zip(infrared.into_iter().flat_map(|image| image.chunks_exact_mut(WIDTH)))
     {
-        kernels::emit(s, row, 0.0, f32::from(u16::MAX), 0.5, settings.mirror, out);
+        kernels::emit(s, row, 0.0, f32::from(u16::MAX), 0.5, out);
     }
 }

@@ -9,7 +9,7 @@ pub const P0_REPLY_MIN: usize = 1_302_572;
 /// Length of the shortest useful reply to the depth camera request (command 0x22, page 3).
 pub const INTRINSICS_REPLY_MIN: usize = 40;
 
-/// The depth camera's lens, in pixels of the unmirrored 512x424 image. The centre of the top left pixel
+/// The depth camera's lens, in pixels of the 512x424 image as decoded. The centre of the top left pixel
 /// is (0.5, 0.5).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Intrinsics {
