@@ -35,9 +35,6 @@ use crate::protocol::Setup;
 /// Most packets that the kernel takes in one isochronous URB.
 pub const MAX_PACKETS: usize = 128;
 
-/// Capability: what was pending when the device went can still be reaped (Linux 4.0 and later).
-pub const CAN_REAP_AFTER_DISCONNECT: u32 = 0x10;
-
 /// An open device: the calls that may block, some for a second. Closed with its last clone.
 #[derive(Clone, Debug)]
 pub struct Device(Arc<Opened>);
@@ -75,19 +72,6 @@ impl Device {
         Device(Arc::new(Opened { backend, had_node: AtomicBool::new(false) }))
     }
 
-    /// What this kernel's usbfs can do, as bits.
-    ///
-    /// # Errors
-    /// `ENOTTY` if this is no node of usbfs.
-    pub fn capabilities(&self) -> Result<u32, Errno> {
-        let mut bits = 0;
-        // SAFETY: the kernel writes one u32 through the pointer during the call, and `bits` lives beyond it.
-        self.0
-            .backend
-            .call("get_capabilities", |fd| unsafe { ioctl::get_capabilities(fd, &raw mut bits) })?;
-        Ok(bits)
-    }
-
     /// Speed of the link: 1 low, 2 full, 3 high (USB 2), 5 super (USB 3), 6 super plus; linux/usb/ch9.h.
     ///
     /// # Errors
@@ -100,7 +84,7 @@ impl Device {
     /// Who holds an interface; `usbfs` is this or another program.
     ///
     /// # Errors
-    /// `ENODEV` once the device is gone, else see [`Device::capabilities`].
+    /// `ENOTTY` if this is no node of usbfs, `ENODEV` once the device is gone.
     pub fn driver(&self, interface: u8) -> Result<Option<String>, Errno> {
         let mut question = GetDriver { interface: c_uint::from(interface), driver: [0; MAX_DRIVER_NAME + 1] };
         // SAFETY: the kernel reads and writes one `GetDriver` during the call, and `question` lives beyond it.
@@ -638,7 +622,6 @@ mod ioctl {
     pub(super) const RELEASE_INTERFACE: Number = request_code_read!(b'U', 16, size_of::<c_uint>());
     pub(super) const RESET: Number = request_code_none!(b'U', 20);
     pub(super) const CLEAR_HALT: Number = request_code_read!(b'U', 21, size_of::<c_uint>());
-    pub(super) const GET_CAPABILITIES: Number = request_code_read!(b'U', 26, size_of::<u32>());
     pub(super) const GET_SPEED: Number = request_code_none!(b'U', 31);
 
     nix::ioctl_write_ptr_bad!(set_interface, SET_INTERFACE, SetInterface);
@@ -651,7 +634,6 @@ mod ioctl {
     nix::ioctl_write_ptr_bad!(release_interface, RELEASE_INTERFACE, c_uint);
     nix::ioctl_none_bad!(reset, RESET);
     nix::ioctl_write_ptr_bad!(clear_halt, CLEAR_HALT, c_uint);
-    nix::ioctl_read_bad!(get_capabilities, GET_CAPABILITIES, u32);
     nix::ioctl_none_bad!(get_speed, GET_SPEED);
 }
 

@@ -52,7 +52,6 @@ fn calls_have_the_numbers_of_the_header() {
     assert_eq!(ioctl::RELEASE_INTERFACE, 0x8004_5510);
     assert_eq!(ioctl::RESET, 0x5514);
     assert_eq!(ioctl::CLEAR_HALT, 0x8004_5515);
-    assert_eq!(ioctl::GET_CAPABILITIES, 0x8004_551A);
     assert_eq!(ioctl::GET_SPEED, 0x551F);
     if cfg!(target_pointer_width = "64") {
         assert_eq!(ioctl::SUBMIT_URB, 0x8038_550A);
@@ -66,7 +65,6 @@ fn calls_have_the_numbers_of_the_header() {
 #[test]
 fn calls_on_what_is_no_device_are_errors() {
     let device = Device::open(Path::new("/dev/null")).expect("is everywhere");
-    assert_eq!(device.capabilities(), Err(Errno::ENOTTY));
     assert_eq!(device.speed(), Err(Errno::ENOTTY));
     assert_eq!(device.driver(0), Err(Errno::ENOTTY));
     assert_eq!(device.claim(0), Err(Errno::ENOTTY));
