@@ -75,6 +75,8 @@ const UNIT_DISTANCE: f64 = 2083.333;
 const FREQUENCY_SCALE: [f64; 3] = [1.322_581, 1.0, 1.612_903];
 /// Units of 0.3 phase after which each frequency repeats.
 const LAPS: [f64; 3] = [3.0, 15.0, 2.0];
+/// What real sensors send in the outermost columns of each P0 table, in at least half of the rows.
+const P0_BORDER: [u16; 3] = [0x2c9a, 0x08ec, 0x42e8];
 /// The code of a saturated exposure.
 const SATURATED: u16 = 1024;
 
@@ -241,12 +243,11 @@ impl std::error::Error for ShapeError {}
 /// * `seed`: another sensor for each.
 #[must_use]
 pub fn made_up_p0(seed: u64) -> [Vec<u16>; 3] {
-    const BORDER: [u16; 3] = [0x2c9a, 0x08ec, 0x42e8];
     [0, 1, 2].map(|table| {
         let start = random(seed, table as u64) as u16;
         let slope = 160 + (random(seed, 3 + table as u64) % 170) as usize;
         let value = |i: usize| match (i % WIDTH, i / WIDTH) {
-            (0 | 511, _) => BORDER[table],
+            (0 | 511, _) => P0_BORDER[table],
             (column, row) => start.wrapping_add((column * slope + row * 23 + row % 2 * 32_768) as u16),
         };
         (0..PIXELS).map(value).collect()

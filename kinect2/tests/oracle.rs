@@ -98,7 +98,6 @@ fn tables_equal_libfreenect2s() {
         let p0: Vec<u8> = tables.p0(table).iter().flat_map(|p0| p0.to_le_bytes()).collect();
         assert_eq!(p0, oracle.bytes(&format!("p0table{table}.u16")));
     }
-    assert!(tables.p0_border_is_known());
     for (ours, name) in [(tables.x(), "xtable.f32"), (tables.z(), "ztable.f32")] {
         for (ours, theirs) in ours.iter().zip(oracle.floats(name)) {
             assert!((ours - theirs).abs() <= 1e-3, "{name}: {ours} for {theirs}");

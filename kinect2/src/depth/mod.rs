@@ -207,12 +207,6 @@ impl Decoder {
         Ok(Decoder { settings, wanted: settings, kernel, engine, next: 0 })
     }
 
-    /// The kernel in use.
-    #[must_use]
-    pub fn kernel(&self) -> Kernel {
-        self.kernel
-    }
-
     /// The settings of the frame being decoded.
     #[must_use]
     pub fn settings(&self) -> &Settings {

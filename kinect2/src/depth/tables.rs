@@ -254,17 +254,6 @@ impl Tables {
     pub fn intrinsics(&self) -> &Intrinsics {
         &self.intrinsics
     }
-
-    /// Whether the outermost columns hold the constants that real sensors send there in at least half of their rows.
-    /// A hint that a reply is what it should be, not a condition.
-    #[must_use]
-    pub fn p0_border_is_known(&self) -> bool {
-        const BORDER: [u16; 3] = [0x2c9a, 0x08ec, 0x42e8];
-        self.p0.iter().zip(BORDER).all(|(table, border)| {
-            let known = |row: &&[u16]| row[0] == border && row[WIDTH - 1] == border;
-            2 * table.chunks_exact(WIDTH).filter(known).count() >= HEIGHT
-        })
-    }
 }
 
 impl fmt::Debug for Tables {

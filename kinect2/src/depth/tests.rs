@@ -175,7 +175,6 @@ mod describing {
         }
         let read = Tables::from_p0_reply(&reply[1..], &LENS).unwrap();
         assert!(read == *tables());
-        assert!(read.p0_border_is_known());
         let short = Tables::from_p0_reply(&reply[..P0_REPLY_MIN - 1], &LENS).unwrap_err();
         assert_eq!(short, TablesError::P0Length(P0_REPLY_MIN - 1));
         assert!(short.to_string().contains("P0"));
