@@ -230,7 +230,7 @@ impl InProcess {
                     driver.completion(now);
                     packets(driver, now, transfer);
                 }
-                (now, Event::Gone) => driver.gone(now),
+                (_, Event::Gone) => driver.gone(),
                 // A deadline that is past and stays so must not stop the clock.
                 (now, Event::Deadline) if now == began => self.sleep(Duration::from_micros(1)),
                 (_, Event::Deadline) => {}

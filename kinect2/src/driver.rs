@@ -218,7 +218,7 @@ impl Driver {
     }
 
     /// The sensor has left the bus. May be said at any time and more than once.
-    pub fn gone(&mut self, _now: Duration) {
+    pub fn gone(&mut self) {
         if !self.is_open || self.is_closing() {
             return;
         }

@@ -193,7 +193,7 @@ impl Sensor {
                 Reaped::Gone => {
                     let Sensor { driver, hands, .. } = self;
                     hands.gone(|done| driver.done(done, now));
-                    driver.gone(now);
+                    driver.gone();
                     turn = Turn::Idle;
                     break;
                 }

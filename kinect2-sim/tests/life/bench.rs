@@ -72,7 +72,7 @@ impl Bench {
                         assert_eq!(self.driver.trouble(), None, "while frames come");
                     }
                 }
-                (now, Event::Gone) => self.driver.gone(now),
+                (_, Event::Gone) => self.driver.gone(),
                 (now, Event::Deadline) if now >= end => return self.acts(),
                 (_, Event::Deadline) => {}
             }

@@ -472,7 +472,7 @@ impl Bench {
         self.driver.done(done, self.now);
         if reply == &Reply::Failed(Failure::Gone) {
             // The descriptor says so too.
-            self.driver.gone(self.now);
+            self.driver.gone();
         }
     }
 
@@ -872,13 +872,13 @@ fn unplugging_is_one_event_however_it_is_noticed() {
         bench.unplug();
         match how {
             0 => {
-                bench.driver.gone(bench.now);
-                bench.driver.gone(bench.now);
+                bench.driver.gone();
+                bench.driver.gone();
             }
             // Nothing says so: the stream just stops.
             1 => {}
             _ => {
-                bench.driver.gone(bench.now);
+                bench.driver.gone();
                 bench.driver.completion(bench.now);
                 bench.driver.frame(bench.now);
                 bench.driver.done(Done::Failed(Failure::Gone), bench.now);
@@ -906,7 +906,7 @@ fn it_may_be_unplugged_at_any_moment() {
         bench.run(ms(at));
         let was_open = bench.open;
         bench.plugged = false;
-        bench.driver.gone(bench.now);
+        bench.driver.gone();
         bench.run(secs(3));
         assert!(!bench.open, "after {at} ms");
         assert_eq!(bench.driver.counters().disconnects, u64::from(was_open), "after {at} ms");
@@ -922,7 +922,7 @@ fn another_sensor_gets_tables_of_its_own() {
     let mut bench = Bench::new();
     bench.run(secs(2));
     bench.unplug();
-    bench.driver.gone(bench.now);
+    bench.driver.gone();
     bench.p0[1000] = 77;
     bench.plugged = true;
     bench.run(secs(3));
@@ -1198,7 +1198,7 @@ proptest! {
                 Throw::Failed(failure) => answers(&mut driver, &mut flight, Done::Failed(failure)),
                 Throw::Completion => driver.completion(now),
                 Throw::Frame => driver.frame(now),
-                Throw::Gone => driver.gone(now),
+                Throw::Gone => driver.gone(),
                 Throw::Pass(pass) => now += ms(pass),
                 Throw::ToDeadline => now = driver.deadline().unwrap_or(now).max(now),
             }
