@@ -102,16 +102,10 @@ impl fmt::Display for Flaw {
 /// What happened on the channel.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Counters {
-    /// Commands begun.
-    pub commands: u64,
     /// Commands sent again after a stall.
     pub retries: u64,
     /// Replies that belonged to no command or to an older one.
     pub stale: u64,
-    /// Completions whose last two words were not zero.
-    pub odd_completions: u64,
-    /// Those words of the last such completion.
-    pub last_odd: [u32; 2],
 }
 
 /// The command channel of one sensor.
@@ -171,7 +165,6 @@ impl Channel {
 
     /// Begins a command; one in work is forgotten.
     pub fn begin(&mut self, command: Command, now: Duration) {
-        self.counters.commands += 1;
         self.send(command, STALE_MAX, false, now);
     }
 
@@ -311,10 +304,6 @@ impl Channel {
         }
         match Completion::from_bytes(bytes) {
             Some(completion) if completion.sequence == talk.sequence => {
-                if completion.rest != [0, 0] {
-                    self.counters.odd_completions += 1;
-                    self.counters.last_odd = completion.rest;
-                }
                 return match data {
                     Data::NotNeeded | Data::Good => Verdict::Complete,
                     Data::Missing => Verdict::Failed(Error::Bad(Flaw::NoData)),

@@ -226,7 +226,7 @@ impl fmt::Display for Command {
 pub struct Completion {
     /// Sequence number of the command that is complete.
     pub sequence: u32,
-    /// Two words of unknown meaning, the first perhaps a status; worth a line in the log when not zero.
+    /// Two words of unknown meaning, the first perhaps a status; not looked at.
     pub rest: [u32; 2],
 }
 
