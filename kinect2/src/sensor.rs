@@ -296,9 +296,8 @@ impl Sensor {
         &self.hands.counters
     }
 
-    /// Isochronous transfers that still waited for packets at the emptiest moment since the stream was started: those that
-    /// had come back, by the clock at the begin of each turn and by how many were then reaped, and those refused are not
-    /// among them.
+    /// Fewest isochronous transfers waiting for packets since the stream was started. Transfers already complete, by the
+    /// clock at the start of a turn or by how many it then reaped, and those the kernel refused do not count.
     #[must_use]
     pub fn queue_low(&self) -> usize {
         self.hands.queue_low
