@@ -1,6 +1,6 @@
 //! Packets of the depth stream to frames: rows go where they belong as they come, nothing is put together first.
 //!
-//! A packet comes, or should, every 125 µs. Ten times a frame the sensor sends one exposure, then it is silent:
+//! A packet comes, or should, every 125 µs. Ten times a frame the sensor sends one sub-image, then it is silent:
 //!
 //! ```text
 //! sub-image:  8 x 33 792 bytes = 48 rows each │ 28 312 bytes = 40 rows and the footer │ about 3 empty packets
