@@ -192,10 +192,10 @@ pub const REPLAY_FAULTS_NAMED: usize = 10;
 pub const SERIAL_MAX: usize = 32;
 
 /// Packets in an isochronous transfer: the kernel takes no more (`drivers/usb/core/devio.c`).
-pub const KINECT_PACKETS_MAX: usize = 128;
+pub const KINECT_PACKETS_MAX: usize = kinect2::usbfs::MAX_PACKETS;
 
 /// Isochronous transfers in the queue.
-pub const KINECT_TRANSFERS_MAX: usize = 1024;
+pub const KINECT_TRANSFERS_MAX: usize = kinect2::sensor::MAX_TRANSFERS;
 
 /// Packets in the queue, least and most. A packet is an eighth of a millisecond: with fewer than 8 ms any hiccup loses
 /// frames; 0.5 s take 132 MiB.

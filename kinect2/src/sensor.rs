@@ -39,11 +39,11 @@ pub struct Settings {
     pub serial: Option<String>,
     /// Where sysfs and devfs are.
     pub roots: Roots,
-    /// Packets in an isochronous transfer, 1 to 128 (8): one is an eighth of a millisecond. The kernel copies each transfer
-    /// through one contiguous block of memory: 512 KiB for 8 packets, 256 KiB for 7, 128 KiB for 3.
+    /// Packets in an isochronous transfer, 1 to [`MAX_PACKETS`] (8): one is an eighth of a millisecond. The kernel copies
+    /// each transfer through one contiguous block of memory: 512 KiB for 8 packets, 256 KiB for 7, 128 KiB for 3.
     pub packets: usize,
-    /// Isochronous transfers in the queue, 1 to 1024 (60). `packets * transfers / 8` is how many milliseconds the loop may
-    /// be away before packets are lost.
+    /// Isochronous transfers in the queue, 1 to [`MAX_TRANSFERS`] (60). `packets * transfers / 8` is how many milliseconds
+    /// the loop may be away before packets are lost.
     pub transfers: usize,
     /// What to make of the frames.
     pub decode: depth::Settings,
@@ -382,7 +382,7 @@ impl Sensor {
 /// Most transfers that one turn reaps: 16 ms of the stream in transfers of 8 packets, decoded in a third of that time.
 pub const REAP_MAX: usize = 16;
 /// Most transfers in the queue: a second of the stream in transfers of 8 packets.
-const MAX_TRANSFERS: usize = 1024;
+pub const MAX_TRANSFERS: usize = 1024;
 /// More steps than the driver ever takes without waiting; a bound all the same.
 const STEPS_MAX: usize = 64;
 #[cfg(test)]

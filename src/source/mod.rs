@@ -43,12 +43,8 @@ use crate::clock::Now;
 
 pub use self::feed::{Feed, Outcome, Step};
 
-/// Columns of a Kinect v2 depth image.
-pub const WIDTH: usize = 512;
-/// Rows of a Kinect v2 depth image.
-pub const HEIGHT: usize = 424;
-/// Pixels of a depth image; every depth buffer of this crate has this length, row-major, row 0 at the top.
-pub const PIXELS: usize = WIDTH * HEIGHT;
+// Every depth buffer of this crate has `PIXELS` values, row-major, row 0 at the top.
+pub use kinect2::depth::{HEIGHT, PIXELS, WIDTH};
 
 /// Frames per second of a Kinect v2, and of sources that are not asked for another pace.
 pub const NOMINAL_FPS: u32 = 30;

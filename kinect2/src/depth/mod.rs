@@ -61,7 +61,7 @@ pub use tables::{INTRINSICS_REPLY_MIN, Intrinsics, P0_REPLY_MIN, Tables, TablesE
 pub const WIDTH: usize = 512;
 /// Rows of an image.
 pub const HEIGHT: usize = 424;
-/// Pixels of an image.
+/// Pixels of an image; row-major, row 0 at the top.
 pub const PIXELS: usize = WIDTH * HEIGHT;
 /// Bytes of a row as sent: 512 codes of 11 bits.
 pub const ROW_BYTES: usize = 704;
