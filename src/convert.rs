@@ -10,8 +10,8 @@ use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use kinect2::depth::{FRAME_BYTES, Tables};
+use kinect2::recording::{Recording, format_lens, read_sensor};
 use kinect2_sim::depth::{Model, Scene, made_up_p0, p0_reply};
-use kinect2_sim::recording::{Recording, format_lens, read_sensor};
 
 use crate::encode::png;
 use crate::files::write_whole;

@@ -23,9 +23,9 @@ use std::time::{Duration, Instant};
 
 use kinect2::depth::FRAME_BYTES;
 use kinect2::driver::{Name, Trouble};
+use kinect2::recording::format_lens;
 use kinect2::sensor::{self, Sensor, Turn};
 use kinect2::stream::FrameInfo;
-use kinect2_sim::recording::format_lens;
 use nix::sys::statvfs::statvfs;
 
 use crate::clock::{Clock, Now};

@@ -2,7 +2,7 @@
 #![no_main]
 
 use kinect2::depth::Intrinsics;
-use kinect2_sim::recording::{format_lens, parse_lens};
+use kinect2::recording::{format_lens, parse_lens};
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let sent = Intrinsics::from_reply(data).ok();

@@ -5,10 +5,10 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::Path;
 
+use kinect2::recording;
 use kinect2_sim::device::Options;
 use kinect2_sim::faults::FaultsError;
 use kinect2_sim::host::Pace;
-use kinect2_sim::recording;
 
 use crate::bus::Bus;
 

@@ -11,9 +11,6 @@
 // Depth to raw frames: the decoder's arithmetic backwards.
 pub mod depth;
 
-// A folder of raw frames.
-pub mod recording;
-
 // What goes wrong, from text.
 pub mod faults;
 

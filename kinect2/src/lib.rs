@@ -37,3 +37,6 @@ pub mod diagnosis;
 
 // All of it in an event loop.
 pub mod sensor;
+
+// Raw frames and their sensor's replies, kept in a folder.
+pub mod recording;

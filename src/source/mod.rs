@@ -37,7 +37,7 @@ use std::time::Duration;
 
 use kinect2::depth::Intrinsics;
 use kinect2::driver::Trouble;
-use kinect2_sim::recording::Recording;
+use kinect2::recording::Recording;
 
 use crate::clock::Now;
 

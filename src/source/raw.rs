@@ -1,4 +1,4 @@
-//! A folder of raw Kinect v2 frames ([`kinect2_sim::recording`]), decoded live and played in a loop.
+//! A folder of raw Kinect v2 frames ([`kinect2::recording`]), decoded live and played in a loop.
 //!
 //! All files are read and checked in [`Raw::open`], so that serving never waits for a disk; a raw frame is turned into
 //! millimetres when it is its turn, by the decoder that a sensor's frames go through.
@@ -7,7 +7,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use kinect2::depth::{Decoder, FRAME_BYTES, Intrinsics, Settings};
-use kinect2_sim::recording::{self, Recording, read_frame};
+use kinect2::recording::{self, Recording, read_frame};
 
 use crate::limits::RAW_FRAMES_MAX;
 
@@ -130,7 +130,7 @@ mod tests {
     use super::*;
     use crate::source::PIXELS;
     use kinect2::depth::Tables;
-    use kinect2_sim::recording::parse_lens;
+    use kinect2::recording::parse_lens;
     use std::fs;
 
     const LENS: &str = r#"{"fx":365.4,"fy":365.4,"cx":260.9,"cy":205.6,"k1":0.09,"k2":-0.27,"p1":0,"p2":0,"k3":0.09,

@@ -4,10 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use kinect2::depth::{FRAME_BYTES, HEIGHT, Intrinsics, PIXELS, Tables, WIDTH};
+use kinect2::recording::{self, Recording};
 
 use crate::depth::{Model, Scene, made_up_p0, p0_reply, random};
 use crate::faults::Faults;
-use crate::recording::{self, Recording};
 
 /// Raw frames that are sent in a loop.
 #[derive(Clone, Debug)]
@@ -132,7 +132,7 @@ impl Options {
         }
     }
 
-    /// A sensor that was [recorded](crate::recording). All is read into memory. Its serial number is that of
+    /// A sensor that was [recorded](kinect2::recording). All is read into memory. Its serial number is that of
     /// [`Options::demo`].
     ///
     /// # Errors

@@ -318,3 +318,20 @@ fn the_demo_shows_depth_in_four_different_frames() {
     assert_eq!(pictures.len(), 4);
     assert!(Arc::ptr_eq(device.frame_of(1), device.frame_of(5)));
 }
+
+#[test]
+fn a_recording_is_what_the_sensor_sees_and_a_bad_frame_is_named() {
+    let folder = std::env::temp_dir().join(format!("kinect2-sim-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let recorded = Options::noise(5, 1);
+    std::fs::write(folder.join("p0.bin"), &recorded.p0).unwrap();
+    std::fs::write(folder.join("ir_params.json"), kinect2::recording::format_lens(&recorded.lens)).unwrap();
+    std::fs::write(folder.join("b.depth"), recorded.frames.get(0)).unwrap();
+    std::fs::write(folder.join("a.depth"), [0; 7]).unwrap();
+    assert!(Options::folder(&folder).unwrap_err().to_string().contains("a.depth: "));
+    std::fs::remove_file(folder.join("a.depth")).unwrap();
+    let options = Options::folder(&folder).unwrap();
+    assert_eq!((options.p0, options.lens, options.frames.len()), (recorded.p0, recorded.lens, 1));
+    assert_eq!(options.frames.get(0), recorded.frames.get(0));
+    std::fs::remove_dir_all(&folder).unwrap();
+}
