@@ -1,9 +1,7 @@
 //! AVX2 and FMA: eight values at a time.
 #![allow(unsafe_code)] // Vector instructions are unsafe to call outside functions that are compiled for them.
 
-use super::Settings;
-use super::pipeline::{self, Pipeline};
-use super::simd::{Float, Mask, PACKED, PLANE, Simd, Span};
+use super::simd::{Float, Mask, PACKED, PLANE, Simd, Span, compiled_for};
 use core::arch::x86_64::*;
 use std::ops::{Add, Div, Mul, Sub};
 
@@ -21,44 +19,9 @@ impl Avx2 {
     pub(super) fn detect() -> Option<Self> {
         (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")).then_some(Avx2(()))
     }
-
-    pub(super) fn rows(
-        self,
-        pipeline: &mut Pipeline,
-        settings: &Settings,
-        sub_image: usize,
-        first_row: usize,
-        bytes: &[u8],
-    ) {
-        #[target_feature(enable = "avx2,fma")]
-        fn inner(s: Avx2, p: &mut Pipeline, settings: &Settings, sub_image: usize, row: usize, bytes: &[u8]) {
-            pipeline::rows(s, p, settings, sub_image, row, bytes);
-        }
-        // SAFETY: `self` exists, so `detect` found the features.
-        unsafe { inner(self, pipeline, settings, sub_image, first_row, bytes) }
-    }
-
-    pub(super) fn finish(
-        self,
-        pipeline: &mut Pipeline,
-        settings: &Settings,
-        depth: &mut [u16],
-        infrared: Option<&mut [u16]>,
-    ) {
-        #[target_feature(enable = "avx2,fma")]
-        fn inner(
-            s: Avx2,
-            p: &mut Pipeline,
-            settings: &Settings,
-            depth: &mut [u16],
-            infrared: Option<&mut [u16]>,
-        ) {
-            pipeline::finish(s, p, settings, depth, infrared);
-        }
-        // SAFETY: `self` exists, so `detect` found the features.
-        unsafe { inner(self, pipeline, settings, depth, infrared) }
-    }
 }
+
+compiled_for!(Avx2, "avx2,fma");
 
 /// Vector instructions, as a safe expression.
 macro_rules! avx2 {

@@ -126,3 +126,57 @@ pub(super) trait Mask: Copy {
     fn any(self) -> bool;
     fn all(self) -> bool;
 }
+
+/// Gives an instruction set the pipeline's `rows` and `finish`, compiled for it.
+///
+/// * `$set`: made by its `detect` alone, and only where the machine has `$features`.
+macro_rules! compiled_for {
+    ($set:ident, $features:literal) => {
+        impl $set {
+            pub(super) fn rows(
+                self,
+                pipeline: &mut $crate::depth::pipeline::Pipeline,
+                settings: &$crate::depth::Settings,
+                sub_image: usize,
+                first_row: usize,
+                bytes: &[u8],
+            ) {
+                #[target_feature(enable = $features)]
+                fn inner(
+                    s: $set,
+                    pipeline: &mut $crate::depth::pipeline::Pipeline,
+                    settings: &$crate::depth::Settings,
+                    sub_image: usize,
+                    first_row: usize,
+                    bytes: &[u8],
+                ) {
+                    $crate::depth::pipeline::rows(s, pipeline, settings, sub_image, first_row, bytes);
+                }
+                // SAFETY: `self` exists, so the machine has the features.
+                unsafe { inner(self, pipeline, settings, sub_image, first_row, bytes) }
+            }
+
+            pub(super) fn finish(
+                self,
+                pipeline: &mut $crate::depth::pipeline::Pipeline,
+                settings: &$crate::depth::Settings,
+                depth: &mut [u16],
+                infrared: Option<&mut [u16]>,
+            ) {
+                #[target_feature(enable = $features)]
+                fn inner(
+                    s: $set,
+                    pipeline: &mut $crate::depth::pipeline::Pipeline,
+                    settings: &$crate::depth::Settings,
+                    depth: &mut [u16],
+                    infrared: Option<&mut [u16]>,
+                ) {
+                    $crate::depth::pipeline::finish(s, pipeline, settings, depth, infrared);
+                }
+                // SAFETY: `self` exists, so the machine has the features.
+                unsafe { inner(self, pipeline, settings, depth, infrared) }
+            }
+        }
+    };
+}
+pub(super) use compiled_for;

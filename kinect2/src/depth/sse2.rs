@@ -1,9 +1,7 @@
 //! SSE2, which every x86-64 has: four values at a time, and no shuffles, blends or rounding.
 #![allow(unsafe_code)] // Vector instructions are unsafe to call outside functions that are compiled for them.
 
-use super::Settings;
-use super::pipeline::{self, Pipeline};
-use super::simd::{Float, Mask, PACKED, Simd, Span};
+use super::simd::{Float, Mask, PACKED, Simd, Span, compiled_for};
 use core::arch::x86_64::*;
 use std::ops::{Add, Div, Mul, Sub};
 
@@ -21,44 +19,9 @@ impl Sse2 {
     pub(super) fn detect() -> Self {
         Sse2(())
     }
-
-    pub(super) fn rows(
-        self,
-        pipeline: &mut Pipeline,
-        settings: &Settings,
-        sub_image: usize,
-        first_row: usize,
-        bytes: &[u8],
-    ) {
-        #[target_feature(enable = "sse2")]
-        fn inner(s: Sse2, p: &mut Pipeline, settings: &Settings, sub_image: usize, row: usize, bytes: &[u8]) {
-            pipeline::rows(s, p, settings, sub_image, row, bytes);
-        }
-        // SAFETY: x86-64 has SSE2.
-        unsafe { inner(self, pipeline, settings, sub_image, first_row, bytes) }
-    }
-
-    pub(super) fn finish(
-        self,
-        pipeline: &mut Pipeline,
-        settings: &Settings,
-        depth: &mut [u16],
-        infrared: Option<&mut [u16]>,
-    ) {
-        #[target_feature(enable = "sse2")]
-        fn inner(
-            s: Sse2,
-            p: &mut Pipeline,
-            settings: &Settings,
-            depth: &mut [u16],
-            infrared: Option<&mut [u16]>,
-        ) {
-            pipeline::finish(s, p, settings, depth, infrared);
-        }
-        // SAFETY: x86-64 has SSE2.
-        unsafe { inner(self, pipeline, settings, depth, infrared) }
-    }
 }
+
+compiled_for!(Sse2, "sse2");
 
 /// Vector instructions, as a safe expression.
 macro_rules! sse2 {
