@@ -1,33 +1,14 @@
 //! A stream that runs allocates nothing: transfers go round.
-#![allow(unsafe_code)] // A global allocator can only be written unsafely.
 
 use kinect2::protocol::{Command, DEPTH_IN, PACKET_BYTES, REPLY_IN};
 use kinect2_sim::device::Options;
 use kinect2_sim::host::{Host, Pace, Transfer};
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-struct Counting;
+use counting::allocations;
 
-static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: everything is the system allocator's; counting does not touch the memory.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
+#[path = "../../kinect2/tests/counting/mod.rs"]
+mod counting;
 
 fn ask(host: &mut Host, command: Command) {
     let (bytes, length) = command.to_bytes(0);
@@ -71,9 +52,9 @@ fn a_stream_costs_no_allocation() {
             host.submit(transfer, now).unwrap();
         }
         if millisecond == 100 {
-            before = ALLOCATIONS.load(Ordering::Relaxed);
+            before = allocations();
         }
     }
-    assert_eq!(ALLOCATIONS.load(Ordering::Relaxed) - before, 0);
+    assert_eq!(allocations() - before, 0);
     assert!(data > 80_000_000, "{data} bytes in a second");
 }

@@ -1,33 +1,13 @@
 //! The driver allocates when it is made and never again: not to start, stream, recover or stop.
-#![allow(unsafe_code)] // A global allocator can only be written unsafely.
 
 use kinect2::depth::P0_REPLY_MIN;
 use kinect2::driver::{Action, Done, Driver, State, Trouble};
 use kinect2::protocol::{Completion, PAGE_MAX};
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-struct Counting;
+use counting::allocations;
 
-static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: everything is the system allocator's; counting does not touch the memory.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
+mod counting;
 
 /// A sensor that answers everything at once.
 struct Peer<'a> {
@@ -105,7 +85,7 @@ fn a_driver_allocates_only_when_it_is_made() {
         answered: 0,
     };
 
-    let before = ALLOCATIONS.load(Ordering::Relaxed);
+    let before = allocations();
     let mut run = |driver: &mut Driver, ms: u32, frames: bool| {
         for _ in 0..ms {
             now += Duration::from_millis(1);
@@ -125,7 +105,7 @@ fn a_driver_allocates_only_when_it_is_made() {
     let again = (driver.state(), driver.trouble());
     driver.shut_down(now);
     run(&mut driver, 500, true);
-    let after = ALLOCATIONS.load(Ordering::Relaxed);
+    let after = allocations();
 
     assert_eq!(after - before, 0);
     assert_eq!(streamed, (State::Streaming, None));

@@ -1,33 +1,13 @@
 //! Decoding, and parsing the stream, allocate nothing: tables and buffers are made once.
-#![allow(unsafe_code)] // A global allocator can only be written unsafely.
 
 use kinect2::depth::{Decoder, FRAME_BYTES, Intrinsics, Kernel, PIXELS, ROW_BYTES, Settings, Tables};
 use kinect2::protocol::{FOOTER_BYTES, Footer, LAST_PACKET_BYTES, PACKET_BYTES};
 use kinect2::stream::{PacketStatus, Stream, Target};
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-struct Counting;
+use counting::allocations;
 
-static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: everything is the system allocator's; counting does not touch the memory.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
+mod counting;
 
 /// The only test of this file: another thread's allocations would be counted.
 #[test]
@@ -49,7 +29,7 @@ fn frames_cost_no_allocation() {
     let (mut depth, mut infrared) = (vec![0; PIXELS], vec![0; PIXELS]);
     for kernel in Kernel::ALL.into_iter().filter(|kernel| kernel.is_available()) {
         let mut decoder = Decoder::with_kernel(&tables, Settings::default(), kernel).unwrap();
-        let before = ALLOCATIONS.load(Ordering::Relaxed);
+        let before = allocations();
         for settings in
             [Settings::default(), Settings { bilateral: false, edge: false, ..Settings::default() }]
         {
@@ -57,7 +37,7 @@ fn frames_cost_no_allocation() {
             decoder.decode(&raw, &mut depth, Some(&mut infrared)).unwrap();
             assert!(decoder.rows(0, 0, &raw[..ROW_BYTES]).is_err());
         }
-        let after = ALLOCATIONS.load(Ordering::Relaxed);
+        let after = allocations();
         assert_eq!(after - before, 0, "{kernel:?}");
     }
 
@@ -65,7 +45,7 @@ fn frames_cost_no_allocation() {
     for mut target in [Target::Decode(Box::new(decoder)), Target::raw()] {
         let mut stream = Stream::new();
         let mut complete = 0;
-        let before = ALLOCATIONS.load(Ordering::Relaxed);
+        let before = allocations();
         let mut last = [7; LAST_PACKET_BYTES];
         for number in 0..300 {
             let (sequence, sub_image, packet) = (number / 90, number / 9 % 10, number % 9);
@@ -77,7 +57,7 @@ fn frames_cost_no_allocation() {
             complete += u32::from(stream.packet(Duration::ZERO, status, bytes, &mut target).is_some());
         }
         stream.restart();
-        let after = ALLOCATIONS.load(Ordering::Relaxed);
+        let after = allocations();
         assert_eq!((after - before, complete), (0, 2), "{target:?}");
     }
 }
