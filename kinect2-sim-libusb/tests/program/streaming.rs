@@ -195,7 +195,9 @@ fn unplugging_ends_everything_and_what_is_plugged_in_again_is_another_device() {
     });
     pool.submit_all();
     rest(&session, &pool);
-    assert_eq!(*last.borrow(), [status::NO_DEVICE; 4]);
+    // What came back just before the end, and was late to be submitted again, learns of it then.
+    let last = *last.borrow();
+    assert!(last.iter().all(|last| matches!(*last, status::NO_DEVICE | status::COMPLETED)), "{last:?}");
     assert_eq!(pool.refused(), [Error::NoDevice.code(); 4]);
     assert_eq!(pool.submit(0), Error::NoDevice.code());
     assert_eq!(session.bulk(REPLY_IN, &mut [0; 16], 10).0, Error::NoDevice.code());
