@@ -1,5 +1,6 @@
 //! What the program says and exits with, run as a user runs it.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -29,9 +30,16 @@ impl Drop for Folder {
     }
 }
 
+/// The program, behind `DEPTHCAST_RUNNER` if that is set: what runs programs for another processor.
+fn program() -> Vec<OsString> {
+    let runner = std::env::var_os("DEPTHCAST_RUNNER");
+    runner.into_iter().chain([env!("CARGO_BIN_EXE_depthcast").into()]).collect()
+}
+
 fn depthcast(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_depthcast"));
-    command.args(arguments).stdin(Stdio::null());
+    let program = program();
+    let mut command = Command::new(&program[0]);
+    command.args(&program[1..]).args(arguments).stdin(Stdio::null());
     command
 }
 
@@ -96,7 +104,8 @@ fn convert_leaves_no_half_file_and_says_whether_it_had_begun() {
     let convert = ["convert", text(&pictures), text(&raw)];
     // Files of at most 200 blocks of 512 or 1024 bytes: p0.bin is larger.
     let limited = Command::new("sh")
-        .args(["-c", "ulimit -f 200; trap '' XFSZ; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_depthcast")])
+        .args(["-c", "ulimit -f 200; trap '' XFSZ; exec \"$@\"", "sh"])
+        .args(program())
         .args(convert)
         .output();
     let (code, said) = told(&limited.expect("started"));

@@ -36,6 +36,8 @@ export CARGO_BUILD_TARGET=aarch64-unknown-linux-gnu
 export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc
 # Without -L: with it the loader and the C library come from two packages of different versions, and tests hang.
 export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER=qemu-aarch64-static
+# Tests that run the program itself need it, too.
+export DEPTHCAST_RUNNER=qemu-aarch64-static
 
 # qemu is some ten times slower than the machine: fewer stories of the
 # simulation than the 256, and fewer frames without an allocation than the 300, of an ordinary run.
