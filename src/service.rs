@@ -661,6 +661,18 @@ mod tests {
     }
 
     #[test]
+    fn a_feed_that_finds_the_queue_full_is_sent_again_soon() {
+        let (manager, mut notifier) = Manager::new("full", Some(s(15)));
+        while notifier.send("STATUS=nobody reads") {}
+        notifier.turn(s(30), &FINE);
+        assert_eq!(notifier.next, s(31), "not when the time is up");
+        manager.heard();
+        notifier.turn(s(31), &FINE);
+        assert!(manager.heard().contains(&"WATCHDOG=1".to_owned()));
+        assert_eq!(notifier.next, s(46));
+    }
+
+    #[test]
     fn the_status_says_which_sensor_and_what_is_wrong_with_it() {
         let (manager, mut notifier) = Manager::new("status", None);
         let serial = Some(Name::new("012345678912"));

@@ -246,11 +246,13 @@ impl Hands {
 
     /// Submits the isochronous transfers. Those that are refused are tried again; that none is taken is a failure.
     fn start_stream(&mut self, now: Duration) -> Done<'static> {
+        if self.gone || self.node.is_none() {
+            return Done::Failed(Failure::Gone);
+        }
         self.streaming = true;
         self.queue_low = self.settings.transfers;
         self.drained(now);
         self.retry = None;
-        self.counters.last_refusal = if self.gone { Errno::ENODEV as i32 } else { 0 };
         self.refill(now);
         if self.depth_pending() > 0 {
             return Done::Ok;

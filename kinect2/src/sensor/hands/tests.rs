@@ -415,6 +415,7 @@ fn a_sensor_that_is_gone_ends_the_command_and_says_so_once() {
     assert_eq!(world.perform(Action::Close), "Ok");
     assert_eq!(world.perform(Action::Close), "Ok");
     assert_eq!(world.perform(Action::Alternate(0)), "Gone");
+    assert_eq!(world.perform(Action::StartStream), "Gone");
     assert_eq!(world.perform(Action::Control(Setup::SUSPEND)), "Gone");
 }
 
